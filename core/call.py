@@ -1,0 +1,92 @@
+"""The nouns that travel through a request's life.
+
+Every value here is frozen; derived facts are properties. Nothing in this module does I/O.
+Not covered: the OpenAI wire bodies (`core.wire`) and the ledger's line (`ledger.line`).
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Risk(StrEnum):
+    """How much a wrong answer costs the caller; `high` is never sent to a weaker tier."""
+
+    NORMAL = "normal"
+    HIGH = "high"
+
+
+class Endpoint(StrEnum):
+    """Which OpenAI generation endpoint a call came through."""
+
+    CHAT = "chat/completions"
+    COMPLETION = "completions"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one attempt, split the way they are priced."""
+
+    fresh_input_tokens: int = 0
+    cached_input_tokens: int = 0
+    output_tokens: int = 0
+
+    @property
+    def input_tokens(self) -> int:
+        """All prompt tokens, whether computed or taken from the prefix cache."""
+        return self.fresh_input_tokens + self.cached_input_tokens
+
+    @property
+    def total_tokens(self) -> int:
+        """Prompt and completion tokens together."""
+        return self.input_tokens + self.output_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One admitted request.
+
+    `requested` is the model field as sent: `auto`, a tier's name or a model's name.
+    `body` is the JSON object of the request as it will be passed to an engine.
+    `deadline_s` counts from `arrived_s`, both on the monotonic clock.
+    """
+
+    request_id: str
+    endpoint: Endpoint
+    tenant: str
+    requested: str
+    body: dict[str, object]
+    stream: bool
+    include_usage: bool
+    arrived_s: float
+    deadline_s: float
+    risk: Risk = Risk.NORMAL
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Where a call goes and why.
+
+    `score` is the router's difficulty in [0, 1], or None when nothing was scored.
+    `code` is one word for metrics and the response header; `reason` says it in words.
+    """
+
+    tier: str
+    code: str
+    reason: str
+    score: float | None = None
+    threshold: float | None = None
+    gain: float | None = None
+    fallbacks: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class TierSignal:
+    """What is known of one tier at one moment."""
+
+    available: bool = True
+    running: int = 0
+    waiting: int = 0
+    waiting_tokens: int = 0
+    kv_use_ratio: float = 0.0
+    tokens_per_s: float = 0.0
+    warm: bool = True

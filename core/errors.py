@@ -1,0 +1,122 @@
+"""Every error a client can meet, with its HTTP status and OpenAI `type`.
+
+    HansomError
+    ├── BadRequest              400 invalid_request_error
+    │   └── ContextTooLong      400 invalid_request_error   context_length_exceeded
+    ├── UnknownModel            404 invalid_request_error   model_not_found
+    ├── BodyTooLarge            413 invalid_request_error
+    ├── Overloaded              429 rate_limit_error        + Retry-After
+    ├── Unavailable             503 server_error            + Retry-After
+    ├── EngineFailed            502 server_error
+    ├── DeadlineExceeded        504 server_error
+    └── SettingsError           (start-up only; never crosses the wire)
+
+The OpenAI client picks its exception class by status: 400 BadRequestError, 404 NotFoundError,
+429 RateLimitError, 5xx InternalServerError. All of them survive pickling.
+"""
+
+from pathlib import Path
+
+
+class HansomError(Exception):
+    """Base of all errors; carries what the OpenAI error body needs."""
+
+    status = 500
+    kind = "server_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after_s: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code
+        self.retry_after_s = retry_after_s
+
+    def body(self) -> dict[str, object]:
+        """The OpenAI-shaped error object."""
+        return {
+            "error": {
+                "message": self.message,
+                "type": self.kind,
+                "param": self.param,
+                "code": self.code,
+            }
+        }
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Survive pickling: keyword arguments are not in `args`."""
+        return (_rebuild, (type(self), self.message, dict(self.__dict__)))
+
+
+def _rebuild(cls: type[HansomError], message: str, state: dict[str, object]) -> HansomError:
+    error = cls.__new__(cls)
+    Exception.__init__(error, message)
+    error.__dict__.update(state)
+    return error
+
+
+class BadRequest(HansomError):
+    """The body or a header is wrong; `param` names the field."""
+
+    status = 400
+    kind = "invalid_request_error"
+
+
+class ContextTooLong(BadRequest):
+    """Prompt and output do not fit the model's context; the message has both token counts."""
+
+
+class UnknownModel(HansomError):
+    """`model` is neither `auto`, a tier nor a model."""
+
+    status = 404
+    kind = "invalid_request_error"
+
+
+class BodyTooLarge(HansomError):
+    """The body is longer than `limits.max_body_bytes`."""
+
+    status = 413
+    kind = "invalid_request_error"
+
+
+class Overloaded(HansomError):
+    """Too many requests in flight; come back after `retry_after_s`."""
+
+    status = 429
+    kind = "rate_limit_error"
+
+
+class Unavailable(HansomError):
+    """No replica of any permitted tier can take the call now."""
+
+    status = 503
+    kind = "server_error"
+
+
+class EngineFailed(HansomError):
+    """Every permitted engine failed on this call."""
+
+    status = 502
+    kind = "server_error"
+
+
+class DeadlineExceeded(HansomError):
+    """The call's deadline passed before the answer was complete."""
+
+    status = 504
+    kind = "server_error"
+
+
+class SettingsError(HansomError):
+    """A configuration file is wrong; names the file, the field and what is allowed."""
+
+    def __init__(self, path: Path, problems: list[str]) -> None:
+        lines = "\n".join(f"  - {problem}" for problem in problems)
+        super().__init__(f"{path}: the settings are not valid\n{lines}")

@@ -1,0 +1,83 @@
+"""Every metric of the gateway, declared once, with its unit in its name.
+
+Label sets are bounded: tiers and models come from the settings, codes and kinds from enums. What
+a client sends (model names, ids, tenants) is never a label. The engines export vLLM's own metrics;
+`deployments.observe` merges all replicas into one scrape. Histograms here are exact sums, which
+Ray's own are not (they add up bucket midpoints).
+"""
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
+
+# A `_created` series beside each counter doubles a scrape and nothing reads it.
+disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no hints here
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+_TPOT_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
+
+
+class Metrics:
+    """The gateway's registry; one per replica process."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = self._counter(
+            "hansom_requests", "Requests by endpoint and HTTP status.", "endpoint", "status"
+        )
+        self.attempts = self._counter(
+            "hansom_attempts", "Attempts on a tier by kind and outcome.", "tier", "kind", "outcome"
+        )
+        self.routes = self._counter(
+            "hansom_routes", "Routing decisions by tier and reason code.", "tier", "code"
+        )
+        self.cache = self._counter(
+            "hansom_cache_lookups", "Cache lookups by result: exact, miss, off.", "result"
+        )
+        self.tokens = self._counter(
+            "hansom_tokens",
+            "Tokens by tier and kind: fresh_input, cached_input, output.",
+            "tier",
+            "kind",
+        )
+        self.cost_usd = self._counter("hansom_cost_usd", "Cost in USD by tier.", "tier")
+        self.ttft_s = self._histogram(
+            "hansom_ttft_seconds", "Arrival to first streamed event, seconds.", _SECONDS, "tier"
+        )
+        self.tpot_s = self._histogram(
+            "hansom_tpot_seconds", "Time per output token after the first, seconds.",
+            _TPOT_SECONDS, "tier",
+        )  # fmt: skip
+        self.total_s = self._histogram(
+            "hansom_request_seconds", "Arrival to end of answer, seconds.", _SECONDS, "tier"
+        )
+        self.in_flight = self._gauge("hansom_requests_in_flight", "Requests open at the gateway.")
+        self.tier_in_flight = self._gauge(
+            "hansom_tier_requests_in_flight", "Requests open on a tier's replicas.", "tier"
+        )
+        self.tier_replicas = self._gauge(
+            "hansom_tier_replicas", "Running replicas of a tier, as the gateway sees them.", "tier"
+        )
+        self.ledger_pending = self._gauge(
+            "hansom_ledger_pending_lines", "Ledger lines not yet in Redis."
+        )
+
+    def text(self) -> str:
+        """Everything in Prometheus text format."""
+        return generate_latest(self.registry).decode()
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(name, text, labels, registry=self.registry)
+
+    def _histogram(
+        self, name: str, text: str, buckets: tuple[float, ...], *labels: str
+    ) -> Histogram:
+        return Histogram(name, text, labels, buckets=buckets, registry=self.registry)

@@ -1,0 +1,74 @@
+"""The OpenAI request bodies, as far as the gateway itself must read them.
+
+Only what routing, caching and accounting need is declared; every other field passes through to
+the engine, whose own OpenAI classes check it. Not covered: responses, which are passed on.
+"""
+
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from core.errors import BadRequest
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(extra="allow", protected_namespaces=())
+
+
+class StreamOptions(_Wire):
+    """`stream_options`."""
+
+    include_usage: bool = False
+
+
+class Message(_Wire):
+    """One turn; `content` is text, content parts, or absent beside tool calls."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: str | list[dict[str, Any]] | None = None
+
+
+class _Generation(_Wire):
+    model: str = Field(min_length=1, max_length=200)
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, gt=0, le=1)
+    n: int | None = Field(None, ge=1, le=128)
+    max_tokens: int | None = Field(None, ge=1)
+    user: str | None = None
+
+
+class ChatBody(_Generation):
+    """`POST /v1/chat/completions`."""
+
+    messages: list[Message] = Field(min_length=1)
+    max_completion_tokens: int | None = Field(None, ge=1)
+
+
+class CompletionBody(_Generation):
+    """`POST /v1/completions`."""
+
+    prompt: str | list[str] | list[int] | list[list[int]]
+
+
+class EmbeddingsBody(_Wire):
+    """`POST /v1/embeddings`; `input` is one text or a list of texts."""
+
+    model: str = Field(min_length=1, max_length=200)
+    input: str | list[str] = Field(min_length=1)
+    encoding_format: Literal["float", "base64"] = "float"
+
+
+def check(kind: type[Body], raw: object) -> Body:
+    """Validate a decoded JSON body; raises `BadRequest` naming the first wrong field."""
+    if not isinstance(raw, dict):
+        raise BadRequest("The body must be a JSON object.")
+    try:
+        return kind.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise BadRequest(f"`{field}`: {first['msg']}.", param=field) from None
