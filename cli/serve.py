@@ -1,0 +1,142 @@
+"""`hansom serve`: weights, Redis, Ray and the endpoint on this machine, until Ctrl-C."""
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import filelock
+import httpx
+import typer
+from rich.console import Console
+
+from cli.progress import TerminalProgress
+from core.errors import HansomError
+from core.settings import Settings, VllmEngine, load
+from deployments import environment
+
+_FIRST_ANSWER_TIMEOUT_S = 120
+
+
+def serve(config: Path, as_json: bool) -> None:
+    """Run until a signal; raises `HansomError` for what the user must mend first."""
+    started_s = time.monotonic()
+    settings = load(config)
+    home = environment.home()
+    run = home / "run"
+    run.mkdir(parents=True, exist_ok=True)
+    stop = _stop_on_signals()
+    with _only_one(run, settings):
+        environment.prepare(run)
+        progress = TerminalProgress()
+        _prepare_weights(settings, home, progress)
+        # Ray Serve reads its flags while it is imported, so not before the environment is set.
+        from deployments.local import LocalCluster
+
+        with LocalCluster(config, settings, home, progress):
+            _wait_ready(settings)
+            _announce(settings, time.monotonic() - started_s, as_json)
+            stop.wait()
+            Console(stderr=True).print("\nstopping …")
+
+
+def base_url(settings: Settings) -> str:
+    """Where the endpoint is, seen from this machine."""
+    host = settings.server.host
+    return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{settings.server.port}"
+
+
+def _stop_on_signals() -> threading.Event:
+    """An event that the first SIGINT or SIGTERM sets; a start under way is interrupted."""
+    stop = threading.Event()
+    ready = threading.current_thread()
+
+    def on_signal(number: int, _frame: object) -> None:
+        first = not stop.is_set()
+        stop.set()
+        if first and ready.is_alive() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        if first:
+            raise SystemExit(128 + number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, on_signal)
+    return stop
+
+
+@contextmanager
+def _only_one(run: Path, settings: Settings) -> Iterator[None]:
+    """Hold this home folder's lock; a second `serve` is told who holds it."""
+    note = run / "serve.json"
+    lock = filelock.FileLock(run / "serve.lock", timeout=0)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        try:
+            other = json.loads(note.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            other = {}
+        raise HansomError(
+            f"Hansom is already running at {other.get('url', 'an unknown address')} "
+            f"(process {other.get('pid', 'unknown')}). Use it, stop it with Ctrl-C where it runs, "
+            "or set HANSOM_HOME and another server.port for a second one."
+        ) from None
+    try:
+        note.write_text(json.dumps({"pid": os.getpid(), "url": base_url(settings)}))
+        yield
+    finally:
+        note.unlink(missing_ok=True)
+        lock.release()
+
+
+def _prepare_weights(settings: Settings, home: Path, progress: TerminalProgress) -> None:
+    real = [tier for tier in settings.tiers if isinstance(tier.engine, VllmEngine)]
+    if not real:
+        return
+    from deployments.weights import prepare, prepare_embedder
+
+    prepare_embedder()
+    for tier in real:
+        prepare(tier, home, progress)
+
+
+def _wait_ready(settings: Settings) -> None:
+    """Until `/readyz` says so through the front door."""
+    end_s = time.monotonic() + _FIRST_ANSWER_TIMEOUT_S
+    while time.monotonic() < end_s:
+        try:
+            if httpx.get(f"{base_url(settings)}/readyz", timeout=5).status_code == 200:
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.1)
+    raise HansomError(f"{base_url(settings)}/readyz did not become ready.")
+
+
+def _announce(settings: Settings, took_s: float, as_json: bool) -> None:
+    url = base_url(settings)
+    models = ["auto", *(name for tier in settings.tiers for name in (tier.name, tier.model))]
+    if as_json:
+        typer.echo(json.dumps({"url": url, "ready_s": round(took_s, 1), "models": models}))
+        return
+    typer.echo(
+        f"""
+Hansom is ready at {url} after {took_s:.0f} s. Models: {", ".join(models)}
+
+  curl {url}/v1/chat/completions -H 'content-type: application/json' \\
+    -d '{{"model": "auto", "messages": [{{"role": "user", "content": "Hello!"}}]}}'
+
+  from openai import OpenAI
+  client = OpenAI(base_url="{url}/v1", api_key="any")
+  answer = client.chat.completions.create(
+      model="auto", messages=[{{"role": "user", "content": "Hello!"}}]
+  )
+
+  hansom ask "What is the capital of France?"      hansom ledger report
+
+Ctrl-C stops it."""
+    )

@@ -1,0 +1,117 @@
+"""Admission: from an HTTP request to a `Call`, or a refusal that says why.
+
+Pure apart from the in-flight counter. Not covered: budgets and keys, which come with the ledger's
+own issue; today a tenant is the hash of the bearer token, so that two keys never share an answer.
+"""
+
+import hashlib
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import orjson
+
+from core.call import Call, Endpoint, Risk
+from core.errors import BadRequest, Overloaded, UnknownModel
+from core.settings import Settings
+from core.wire import ChatBody, CompletionBody, check
+
+AUTO = "auto"
+
+
+def request_id(headers: Mapping[str, str]) -> str:
+    """The `x-request-id`, which `deployments.request_id` has made valid, else a new one."""
+    return headers.get("x-request-id") or uuid.uuid4().hex
+
+
+def tenant(headers: Mapping[str, str]) -> str:
+    """Who pays: a hash of the bearer token, never the token itself."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        return "anonymous"
+    return "key-" + hashlib.sha256(token.strip().encode()).hexdigest()[:16]
+
+
+def risk(headers: Mapping[str, str]) -> Risk:
+    """The class of `x-hansom-risk`; raises `BadRequest` for an unknown one."""
+    given = headers.get("x-hansom-risk", Risk.NORMAL.value)
+    try:
+        return Risk(given)
+    except ValueError:
+        allowed = ", ".join(Risk)
+        raise BadRequest(
+            f"`x-hansom-risk` must be one of {allowed}; got {given!r}.", param="x-hansom-risk"
+        ) from None
+
+
+def decode(raw: bytes) -> object:
+    """The body as JSON; raises `BadRequest` with the place of the mistake."""
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"The body is not JSON: {error}.") from None
+
+
+class Admission:
+    """What one gateway replica lets in."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._limits = settings.limits
+        self._models = {AUTO: AUTO}
+        for tier in settings.tiers:
+            self._models[tier.name] = self._models[tier.model] = tier.name
+        self.in_flight = 0
+
+    @contextmanager
+    def slot(self) -> Iterator[None]:
+        """Hold one of `limits.max_in_flight` places; raises `Overloaded` when all are taken."""
+        if self.in_flight >= self._limits.max_in_flight:
+            raise Overloaded(
+                f"{self.in_flight} requests are in flight, the limit of this gateway. "
+                "Try again shortly.",
+                code="too_many_in_flight",
+                retry_after_s=self._limits.retry_after_s,
+            )
+        self.in_flight += 1
+        try:
+            yield
+        finally:
+            self.in_flight -= 1
+
+    def admit(
+        self, endpoint: Endpoint, raw: bytes, headers: Mapping[str, str], id_: str, now_s: float
+    ) -> Call:
+        """Check the body as far as the gateway reads it; raises `BadRequest`, `UnknownModel`."""
+        body = decode(raw)
+        kind = ChatBody if endpoint is Endpoint.CHAT else CompletionBody
+        checked = check(kind, body)
+        assert isinstance(body, dict)
+        self.tier_of(checked.model)
+        options = checked.stream_options
+        if options is not None and not checked.stream:
+            raise BadRequest(
+                "`stream_options` is only allowed when `stream` is true.", param="stream_options"
+            )
+        return Call(
+            request_id=id_,
+            endpoint=endpoint,
+            tenant=tenant(headers),
+            requested=checked.model,
+            body=body,
+            stream=bool(checked.stream),
+            include_usage=bool(options and options.include_usage),
+            arrived_s=now_s,
+            deadline_s=self._limits.request_timeout_s,
+            risk=risk(headers),
+        )
+
+    def tier_of(self, model: str) -> str:
+        """`auto` or the tier that a model field names; raises `UnknownModel`."""
+        if (found := self._models.get(model)) is None:
+            names = ", ".join(f"`{name}`" for name in self._models)
+            raise UnknownModel(
+                f"The model `{model}` does not exist. Use one of {names}.",
+                param="model",
+                code="model_not_found",
+            )
+        return found

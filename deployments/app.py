@@ -1,0 +1,138 @@
+"""The graph on one screen: one Serve application per part.
+
+    clients ── HAProxy ── gateway ──┬── tier-small   (HTTP to the replica)
+                                    ├── tier-large   (HTTP to the replica)
+                                    ├── router       (Serve handle)
+                                    ├── Redis        (cache, ledger stream)
+                                    └── ledger       (drains the stream to SQL)
+
+Each builder takes the same arguments, so that `hansom serve` and `serve deploy config/serve.yaml`
+build the same thing. Every part is an application of its own: it is upgraded, scaled and restarted
+without the others.
+"""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+from ray import serve
+from ray.serve import Application
+from ray.serve.config import AutoscalingConfig
+
+from core.settings import Replicas, Settings, Tier, VllmEngine, load
+from deployments import environment
+from deployments.engine import Engine
+from deployments.gateway import GATEWAY_DEPLOYMENT, Gateway
+from deployments.handles import ENGINE_DEPLOYMENT
+from deployments.ledger import LEDGER_DEPLOYMENT, Ledger
+from deployments.router import ROUTER_DEPLOYMENT, Router
+
+# The classes stay plain, so that they can be read and tested without Serve.
+GATEWAY = serve.deployment(name=GATEWAY_DEPLOYMENT)(serve.ingress()(Gateway))
+ENGINE = serve.deployment(name=ENGINE_DEPLOYMENT)(serve.ingress()(Engine))
+ROUTER = serve.deployment(name=ROUTER_DEPLOYMENT)(Router)
+LEDGER = serve.deployment(name=LEDGER_DEPLOYMENT)(Ledger)
+
+_MANY = 100_000  # admission is the gateway's own (limits.max_in_flight), with OpenAI's error shape
+_CONTROL_CPUS = 0.01  # what Ray reserves; these parts share what the engines leave
+
+
+class Args(BaseModel):
+    """A builder's arguments in a Serve config file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    config: Path
+    tier: str | None = None
+    redis_url: str | None = None
+    home: Path | None = None
+
+    def settings(self) -> Settings:
+        """The settings file, checked."""
+        return load(self.config)
+
+    def home_folder(self) -> Path:
+        """Where files are kept on the node that runs the part."""
+        return self.home or environment.home()
+
+    def redis(self, settings: Settings) -> str:
+        """The Redis to use; raises `ValueError` when neither the file nor the caller names one."""
+        url = self.redis_url or settings.cache.redis_url
+        if url is None:
+            raise ValueError(f"{self.config}: cache.redis_url must be set for a cluster")
+        return url
+
+
+def build_gateway(args: Args) -> Application:
+    """The HTTP endpoint."""
+    settings = args.settings()
+    return GATEWAY.options(
+        num_replicas=settings.server.gateway_replicas,
+        max_ongoing_requests=_MANY,
+        graceful_shutdown_timeout_s=settings.limits.request_timeout_s,
+        ray_actor_options={"num_cpus": _CONTROL_CPUS},
+    ).bind(settings, args.home_folder(), args.redis(settings))
+
+
+def build_router(args: Args) -> Application:
+    """The learned-difficulty router."""
+    settings = args.settings()
+    learned = settings.router.strategy == "learned"
+    weights = settings.router.weights.absolute() if learned else None
+    return ROUTER.options(
+        max_ongoing_requests=_MANY,
+        ray_actor_options={"num_cpus": _CONTROL_CPUS},
+        **_scale(settings.router.replicas, target=16),
+    ).bind(weights, settings.log_level)
+
+
+def build_ledger(args: Args) -> Application:
+    """The ledger's drain."""
+    settings = args.settings()
+    database = args.home_folder() / settings.ledger.path
+    database.parent.mkdir(parents=True, exist_ok=True)
+    return LEDGER.options(
+        num_replicas=1, health_check_period_s=1, ray_actor_options={"num_cpus": _CONTROL_CPUS}
+    ).bind(
+        args.redis(settings),
+        settings.ledger.stream,
+        f"sqlite:///{database}",
+        settings.ledger.drain_interval_s,
+        settings.log_level,
+    )
+
+
+def build_tier(args: Args) -> Application:
+    """One tier's engines."""
+    settings = args.settings()
+    if args.tier is None:
+        raise ValueError("build_tier needs `tier`")
+    tier = settings.tier(args.tier)
+    return ENGINE.options(
+        max_ongoing_requests=tier.max_ongoing_requests,
+        health_check_period_s=2,
+        health_check_timeout_s=30,
+        graceful_shutdown_timeout_s=settings.limits.request_timeout_s,
+        ray_actor_options=_actor_options(tier),
+        **_scale(tier.replicas, target=max(1, tier.max_ongoing_requests // 2)),
+    ).bind(tier, args.home_folder(), settings.log_level)
+
+
+def _actor_options(tier: Tier) -> dict[str, object]:
+    env = dict(tier.engine.env) if isinstance(tier.engine, VllmEngine) else {}
+    return {
+        "num_cpus": tier.cpus_per_replica,
+        "num_gpus": tier.accelerator.per_replica,
+        "resources": dict(tier.node_resources),
+        "runtime_env": {"env_vars": env},
+    }
+
+
+def _scale(replicas: Replicas, target: int) -> dict[str, object]:
+    """A fixed number, or Serve's own autoscaling between the two bounds."""
+    if replicas.min == replicas.max:
+        return {"num_replicas": replicas.min}
+    return {
+        "autoscaling_config": AutoscalingConfig(
+            min_replicas=replicas.min, max_replicas=replicas.max, target_ongoing_requests=target
+        )
+    }

@@ -1,0 +1,88 @@
+"""The Serve deployment of one tier: an engine behind its own HTTP server.
+
+Each tier is its own application without a route, so HAProxy never shows it; the gateway reaches
+its replicas directly (`deployments.handles`). Serve gives it admission, draining, health checks
+and replacement; the engine's own application does the rest.
+"""
+
+import os
+from pathlib import Path
+from typing import Any, Protocol
+
+from core import log
+from core.call import TierSignal
+from core.settings import SimulatedEngine, Tier
+
+
+class EngineKind(Protocol):
+    """What a tier's replica needs of an engine."""
+
+    async def start(self) -> Any:
+        """Load, and return an ASGI application that speaks the OpenAI API."""
+
+    async def check_health(self) -> None:
+        """Raise when it must be replaced."""
+
+    def stop(self) -> None:
+        """Free what it holds."""
+
+    def signal(self) -> TierSignal:
+        """Its load now."""
+
+    def metrics_text(self) -> str:
+        """Its metrics in Prometheus text format."""
+
+
+def make_engine(tier: Tier, home: Path) -> EngineKind:
+    """The real engine of a tier, or the simulated one where the settings say so by name."""
+    if isinstance(tier.engine, SimulatedEngine):
+        from deployments.simulated import Simulated
+
+        return Simulated(tier.engine, tier.model)
+    from core.progress import SilentProgress
+    from deployments.vllm_engine import Vllm
+    from deployments.weights import prepare
+
+    return Vllm(tier, prepare(tier, home, SilentProgress()))
+
+
+class Engine:
+    """A replica of one tier."""
+
+    def __init__(self, tier: Tier, home: Path, log_level: str) -> None:
+        log.set_up(log_level)
+        self._engine = make_engine(tier, home)
+
+    async def __serve_build_asgi_app__(self) -> Any:
+        """Called by Serve once, before the replica counts as running."""
+        return await self._engine.start()
+
+    async def check_health(self) -> None:
+        """Called by Serve every health period."""
+        await self._engine.check_health()
+
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """The queue as the autoscaler reads it."""
+        now = self._engine.signal()
+        return {
+            "running": float(now.running),
+            "waiting": float(now.waiting),
+            "kv_use_ratio": now.kv_use_ratio,
+        }
+
+    async def signal(self) -> TierSignal:
+        """The engine's load, for the gateway; calling it also wakes a tier from zero."""
+        return self._engine.signal()
+
+    async def metrics_text(self) -> str:
+        """The engine's metrics in Prometheus text format."""
+        return self._engine.metrics_text()
+
+    async def pid(self) -> int:
+        """The replica's process id, for fault tests."""
+        return os.getpid()
+
+    def __del__(self) -> None:
+        """Serve deletes the replica when it is retired."""
+        if hasattr(self, "_engine"):
+            self._engine.stop()

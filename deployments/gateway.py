@@ -1,0 +1,167 @@
+"""The gateway's deployment: every real part of the request path is chosen here and nowhere else."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+
+from cache.exact import ExactCache
+from cache.redis_store import RedisStore
+from core import log
+from core.call import Endpoint
+from core.log import SystemClock
+from core.metrics import Metrics
+from core.settings import Settings
+from deployments.admission import Admission
+from deployments.attempt import Books
+from deployments.board import Board, load_scorer, make_policy
+from deployments.handles import ENGINE_DEPLOYMENT, TierReplicas, tier_app
+from deployments.ingress import Generation, Routes, application
+from deployments.ledger import LEDGER_APP, LEDGER_DEPLOYMENT
+from deployments.observe import Scraper
+from deployments.pipeline import Pipeline
+from deployments.router import ROUTER_APP, ROUTER_DEPLOYMENT
+from ledger.redis_store import RedisStream
+from ledger.spool import Spool
+from ledger.writer import StreamWriter
+
+GATEWAY_APP = "gateway"
+GATEWAY_DEPLOYMENT = "Gateway"
+_READY_TIMEOUT_S = 2.0
+
+
+class Gateway:
+    """A replica of the gateway. It holds no model and no state that another replica lacks."""
+
+    def __init__(self, settings: Settings, home: Path, redis_url: str) -> None:
+        log.set_up(settings.log_level)
+        self._settings = settings
+        self._home = home
+        self._redis_url = redis_url
+
+    async def __serve_build_asgi_app__(self) -> Any:
+        """Build the request path, in the event loop that will run it."""
+        settings, clock = self._settings, SystemClock()
+        scorer = load_scorer(settings)
+        router_version = scorer.version if scorer else settings.router.strategy
+        self._metrics = Metrics()
+        self._http = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60), auto_decompress=False
+        )
+        stall_s = settings.limits.stall_timeout_s
+        self._tiers = {
+            tier.name: TierReplicas(tier.name, self._http, stall_s) for tier in settings.tiers
+        }
+        for replicas in self._tiers.values():
+            replicas.running()  # begins to listen, so that the first request finds them
+        self._router = serve.get_deployment_handle(ROUTER_DEPLOYMENT, ROUTER_APP)
+        self._store = RedisStore(self._redis_url)
+        self._ledger = StreamWriter(
+            RedisStream(self._redis_url, settings.ledger.stream), Spool(self._home / "spool")
+        )
+        self._ledger.start()
+        books = Books(self._metrics, self._ledger, clock, settings, router_version)
+        board = Board(
+            make_policy(settings, scorer), self._router, self._tiers, settings.router.timeout_s
+        )
+        cache = ExactCache(
+            self._store, clock, ttl_s=settings.cache.ttl_s, timeout_s=settings.cache.timeout_s
+        )
+        self._pipeline = Pipeline(
+            books, board, cache, self._tiers, answer_version(settings, router_version)
+        )
+        self._admission = Admission(settings)
+        self._scraper = Scraper(self._handles())
+        return self._application(clock)
+
+    def _application(self, clock: SystemClock) -> Any:
+        limit = self._settings.limits.max_body_bytes
+        chat, completion = (
+            Generation(endpoint, self._admission, self._pipeline, self._metrics, clock, limit)
+            for endpoint in (Endpoint.CHAT, Endpoint.COMPLETION)
+        )
+        routes = Routes(
+            self._settings, self._admission, self._embed, self.ready, self._scraper.text
+        )
+        return application(chat, completion, routes, self._lifespan)
+
+    def _handles(self) -> dict[str, DeploymentHandle]:
+        """Every deployment that has metrics."""
+        handles = {
+            GATEWAY_APP: serve.get_deployment_handle(GATEWAY_DEPLOYMENT, GATEWAY_APP),
+            ROUTER_APP: self._router,
+            LEDGER_APP: serve.get_deployment_handle(LEDGER_DEPLOYMENT, LEDGER_APP),
+        }
+        for tier in self._settings.tiers:
+            app = tier_app(tier.name)
+            handles[app] = serve.get_deployment_handle(ENGINE_DEPLOYMENT, app)
+        return handles
+
+    @asynccontextmanager
+    async def _lifespan(self, _app: Any) -> AsyncIterator[None]:
+        """Close everything when Serve retires the replica; the ledger last."""
+        try:
+            yield
+        finally:
+            await self._pipeline.close()
+            await self._http.close()
+            await self._store.close()
+            await self._ledger.close()
+
+    async def _embed(self, texts: list[str]) -> tuple[list[list[float]], int]:
+        answer: tuple[list[list[float]], int] = await self._router.embed.remote(texts)
+        return answer
+
+    async def metrics_text(self) -> str:
+        """This replica's metrics in Prometheus text format."""
+        self._metrics.in_flight.set(self._admission.in_flight)
+        stats = self._ledger.stats
+        self._metrics.ledger_pending.set(
+            stats.recorded - stats.sent - stats.spooled - stats.dropped
+        )
+        for name, replicas in self._tiers.items():
+            self._metrics.tier_in_flight.labels(name).set(replicas.in_flight)
+            self._metrics.tier_replicas.labels(name).set(len(replicas.running()))
+        return self._metrics.text()
+
+    async def ready(self) -> dict[str, Any]:
+        """Each part's state. Redis and the ledger may be down: requests are still answered."""
+        router, ledger, redis = await asyncio.gather(
+            _answers(self._router.version.remote()),
+            _answers(self._handles()[LEDGER_APP].drained.remote()),
+            _answers(self._store.ping()),
+        )
+        tiers = {name: len(replicas.running()) for name, replicas in self._tiers.items()}
+        return {
+            "ready": router and all(tiers.values()),
+            "tiers": {name: {"running_replicas": count} for name, count in tiers.items()},
+            "router": router,
+            "ledger": ledger,
+            "redis": redis,
+        }
+
+
+def answer_version(settings: Settings, router_version: str) -> str:
+    """What retires cached answers when it changes: models, their engines, and the router."""
+    tiers = [
+        tier.model_dump_json(include={"name", "model", "source", "quantization", "engine"})
+        for tier in settings.tiers
+    ]
+    policy = settings.router.model_dump_json(include={"strategy", "threshold"})
+    return hashlib.sha256("\n".join([*tiers, policy, router_version]).encode()).hexdigest()[:16]
+
+
+async def _answers(question: Any) -> bool:
+    """Whether an awaitable ends well in time."""
+    try:
+        async with asyncio.timeout(_READY_TIMEOUT_S):
+            await question
+    except Exception:  # Redis, Ray or a timeout: all mean no
+        return False
+    return True

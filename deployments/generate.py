@@ -1,0 +1,227 @@
+"""One attempt on one replica: open it, then hand over the whole answer or relay its stream.
+
+Promises: until a `Reply` is returned the client has seen nothing, so the caller may try elsewhere;
+a stream that breaks later ends with an error event and never silently; leaving, at any point,
+closes the connection to the engine, which aborts the work there.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import aiohttp
+import orjson
+
+from cache.replay import assemble
+from core.call import Call, Decision, Usage
+from core.errors import (
+    BadRequest,
+    ContextTooLong,
+    DeadlineExceeded,
+    EngineFailed,
+    HansomError,
+    Unavailable,
+)
+from deployments.attempt import Attempt
+from deployments.handles import TierReplicas
+from deployments.reply import Reply, closing_object, headers
+from deployments.stream import SseRelay, error_event, parse_usage
+from ledger.line import CacheResult, Outcome
+
+Store = Callable[[str, Attempt, bytes, Usage], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Ride:
+    """A call on its way: what was decided, and under which key its answer may be stored."""
+
+    call: Call
+    decision: Decision
+    cache: CacheResult
+    store_key: str | None
+
+
+class ReplicaFailed(Exception):
+    """This replica could not answer; another one may. `cause` is for the client if none does."""
+
+    def __init__(self, replica_id: str, cause: HansomError) -> None:
+        super().__init__(cause.message)
+        self.replica_id = replica_id
+        self.cause = cause
+
+
+async def generate(
+    ride: Ride, attempt: Attempt, replicas: TierReplicas, skip: frozenset[str], store: Store
+) -> Reply:
+    """Answer `ride` on a replica not in `skip`.
+
+    Raises `ReplicaFailed` when another replica may do better, else the `HansomError` for the
+    client. The attempt is closed in every case, for a stream when the stream ends.
+    """
+    stack = AsyncExitStack()
+    chosen = ""
+    try:
+        left_s = attempt.left_s(ride.call)
+        replica, upstream = await stack.enter_async_context(
+            replicas.post(
+                f"/v1/{ride.call.endpoint.value}",
+                _engine_body(ride.call, attempt.tier.model),
+                {"content-type": "application/json", "x-request-id": attempt.engine_request_id},
+                left_s,
+                skip,
+            )
+        )
+        chosen = replica.id
+        if upstream.status != 200:
+            raise _refusal(upstream, await upstream.read(), attempt.tier.name)
+        if ride.call.stream:
+            return await _open_stream(ride, attempt, stack, upstream, store)
+        body = await upstream.read()
+        await stack.aclose()
+        return _whole(ride, attempt, body, store)
+    except BaseException as error:
+        await stack.aclose()
+        told = _settled(error, ride.call, attempt, chosen)
+        if told is error:
+            raise
+        raise told from error
+
+
+def _settled(error: BaseException, call: Call, attempt: Attempt, replica: str) -> BaseException:
+    """Close the attempt for what ended it, and say what the caller is to be told."""
+    tier = attempt.tier.name
+    if isinstance(error, aiohttp.ClientError | ConnectionError):
+        attempt.close(Outcome.ERROR, Usage(), error="engine_unreachable")
+        return ReplicaFailed(
+            replica,
+            EngineFailed(f"Tier {tier!r} did not answer ({type(error).__name__}). Try again."),
+        )
+    if isinstance(error, TimeoutError):
+        attempt.close(Outcome.TIMEOUT, Usage(), error="deadline_exceeded")
+        return deadline_exceeded(call)
+    if isinstance(error, BadRequest):
+        attempt.close(Outcome.REFUSED, Usage(), error=error.code or "bad_request")
+        return error
+    if isinstance(error, HansomError):
+        attempt.close(Outcome.ERROR, Usage(), error=error.code or type(error).__name__)
+        return ReplicaFailed(replica, error) if replica else error
+    if isinstance(error, asyncio.CancelledError):
+        attempt.close(Outcome.CANCELLED, Usage())
+        return error
+    attempt.close(Outcome.ERROR, Usage(), error=type(error).__name__)
+    return error
+
+
+def deadline_exceeded(call: Call) -> DeadlineExceeded:
+    """The error for a call whose time is up."""
+    return DeadlineExceeded(
+        f"No complete answer within {call.deadline_s:g} s (limits.request_timeout_s).",
+        code="deadline_exceeded",
+    )
+
+
+def _engine_body(call: Call, model: str) -> bytes:
+    """The client's body for the engine: its model's name, and usage told as the stream runs."""
+    body = call.body | {"model": model}
+    if call.stream:
+        body["stream_options"] = {"include_usage": True, "continuous_usage_stats": True}
+    return orjson.dumps(body)
+
+
+def _whole(ride: Ride, attempt: Attempt, body: bytes, store: Store) -> Reply:
+    usage = parse_usage(orjson.loads(body).get("usage"))
+    attempt.close(Outcome.SUCCESS, usage, cache=ride.cache)
+    if ride.store_key:
+        store(ride.store_key, attempt, body, usage)
+    cost = attempt.cost_usd_micros(usage)
+    sent = headers(ride.call, ride.decision, attempt.tier, cache=ride.cache, cost_usd_micros=cost)
+    return Reply(200, body, sent)
+
+
+async def _open_stream(
+    ride: Ride,
+    attempt: Attempt,
+    stack: AsyncExitStack,
+    upstream: aiohttp.ClientResponse,
+    store: Store,
+) -> Reply:
+    """Wait for the first events, so that an engine that fails before them can be replaced."""
+    call = ride.call
+
+    def closing(usage: Usage) -> dict[str, object]:
+        cost = attempt.cost_usd_micros(usage)
+        return closing_object(call, attempt.tier, cache=ride.cache, cost_usd_micros=cost)
+
+    relay = SseRelay(want_usage=call.include_usage, keep=bool(ride.store_key), closing=closing)
+    first = b""
+    while not first and not relay.finished:
+        block = await upstream.content.readany()
+        if not block:
+            raise EngineFailed("The engine closed the stream before its first token.")
+        first = relay.feed(block)
+    if relay.failure is not None:
+        raise EngineFailed(str(relay.failure.get("message") or "The engine failed."))
+    attempt.first_byte()
+    body = _relay(ride, attempt, stack, upstream, relay, first, store)
+    return Reply(200, body, headers(call, ride.decision, attempt.tier, cache=ride.cache))
+
+
+async def _relay(
+    ride: Ride,
+    attempt: Attempt,
+    stack: AsyncExitStack,
+    upstream: aiohttp.ClientResponse,
+    relay: SseRelay,
+    first: bytes,
+    store: Store,
+) -> AsyncGenerator[bytes, None]:
+    """Pass the stream on to its end, and settle however it ends."""
+    outcome, error_code = Outcome.CANCELLED, None
+    try:
+        yield first
+        async for block in upstream.content.iter_any():
+            if events := relay.feed(block):
+                yield events
+        if relay.finished and relay.failure is None:
+            outcome = Outcome.SUCCESS
+        else:
+            outcome, error_code = Outcome.ERROR, "stream_broken"
+            yield error_event(_broken(attempt.tier.name))
+    except aiohttp.ClientError:
+        outcome, error_code = Outcome.ERROR, "stream_broken"
+        yield error_event(_broken(attempt.tier.name))
+    except TimeoutError:
+        outcome, error_code = Outcome.TIMEOUT, "deadline_exceeded"
+        yield error_event(deadline_exceeded(ride.call))
+    finally:
+        attempt.close(outcome, relay.usage, error=error_code, cache=ride.cache)
+        if outcome is Outcome.SUCCESS and ride.store_key:
+            store(ride.store_key, attempt, orjson.dumps(assemble(relay.kept)), relay.usage)
+        await stack.aclose()
+
+
+def _broken(tier: str) -> EngineFailed:
+    return EngineFailed(
+        f"The stream of tier {tier!r} broke after its first token; what came before is all "
+        "there is. Send the request again.",
+        code="stream_broken",
+    )
+
+
+def _refusal(upstream: aiohttp.ClientResponse, raw: bytes, tier: str) -> HansomError:
+    """An engine's error status as one of ours, with the engine's own words."""
+    try:
+        error = orjson.loads(raw)["error"]
+        message, param = str(error["message"]), error.get("param")
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        message, param = raw.decode(errors="replace")[:500] or f"HTTP {upstream.status}", None
+    if upstream.status in (429, 503):
+        return Unavailable(
+            f"Tier {tier!r} is full: {message}", code="tier_overloaded", retry_after_s=1
+        )
+    if upstream.status >= 500:
+        return EngineFailed(f"Tier {tier!r} failed: {message}", code="engine_failed")
+    if "maximum context length" in message:
+        return ContextTooLong(message, param="messages", code="context_length_exceeded")
+    return BadRequest(message, param=param)

@@ -1,0 +1,225 @@
+"""The HTTP endpoint: OpenAI's routes in, OpenAI's shapes out.
+
+Promises: every answer and every error has the OpenAI shape (Serve adds `x-request-id`); a client
+that hangs up ends the request's task, which closes the engine's connection. No logic of the
+request itself stands here (`deployments.pipeline`).
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from typing import Any
+
+import orjson
+from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import Lifespan, Receive, Scope, Send
+
+from cache.eligible import directives
+from core import log
+from core.call import Endpoint
+from core.errors import BadRequest, BodyTooLarge, HansomError
+from core.metrics import Metrics
+from core.ports import Clock
+from core.settings import Settings
+from core.wire import EmbeddingsBody, check
+from deployments.admission import AUTO, Admission, decode, request_id
+from deployments.pipeline import Pipeline
+from deployments.reply import JSON, Reply
+
+_logger = logging.getLogger("hansom.request")
+Embed = Callable[[list[str]], Awaitable[tuple[list[list[float]], int]]]
+Ready = Callable[[], Awaitable[dict[str, Any]]]
+Scrape = Callable[[], Awaitable[str]]
+
+
+class Generation:
+    """`POST /v1/chat/completions` or `/v1/completions`, as a bare ASGI application."""
+
+    def __init__(
+        self, endpoint: Endpoint, admission: Admission, pipeline: Pipeline, metrics: Metrics,
+        clock: Clock, max_body_bytes: int,
+    ) -> None:  # fmt: skip
+        self._endpoint = endpoint
+        self._admission = admission
+        self._pipeline = pipeline
+        self._metrics = metrics
+        self._clock = clock
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request and log its one event."""
+        arrived_s = self._clock.monotonic_s()
+        sent = Headers(scope=scope)
+        id_ = request_id(sent)
+        status = 499
+        try:
+            with self._admission.slot():
+                raw = await read_body(receive, self._max_body_bytes)
+                call = self._admission.admit(self._endpoint, raw, sent, id_, arrived_s)
+                reply = await self._pipeline.respond(call, directives(sent))
+                status = reply.status
+                await _send(reply, send)
+        except HansomError as error:
+            status = error.status
+            await _send(error_reply(error), send)
+        except Exception:
+            status = 500
+            _logger.exception("request_failed", extra={"fields": {"request_id": id_}})
+            fault = HansomError("Internal error; the request id is in the log.", code="internal")
+            await _send(error_reply(fault), send)
+        finally:
+            self._metrics.requests.labels(self._endpoint.value, str(status)).inc()
+            total_s = round(self._clock.monotonic_s() - arrived_s, 4)
+            log.event(_logger, "request", request_id=id_, status=status, total_s=total_s)
+
+
+class Routes:
+    """Everything else: models, embeddings, health and metrics."""
+
+    def __init__(
+        self, settings: Settings, admission: Admission, embed: Embed, ready: Ready, scrape: Scrape
+    ) -> None:
+        self._settings = settings
+        self._admission = admission
+        self._embed = embed
+        self._ready = ready
+        self._scrape = scrape
+
+    async def models(self, _request: Request) -> Response:
+        """`GET /v1/models`: `auto`, each tier's name, each model's name, and the embedder."""
+        names = [AUTO]
+        for tier in self._settings.tiers:
+            names += [tier.name, tier.model]
+        names.append(EMBEDDING_MODEL)
+        data = [
+            {"id": name, "object": "model", "created": 0, "owned_by": "hansom"} for name in names
+        ]
+        return _json({"object": "list", "data": data})
+
+    async def embeddings(self, request: Request) -> Response:
+        """`POST /v1/embeddings`: MiniLM sentence vectors, 384 numbers each."""
+        raw = await read_body(request.receive, self._settings.limits.max_body_bytes)
+        body = check(EmbeddingsBody, decode(raw))
+        if body.model not in (EMBEDDING_MODEL, AUTO):
+            raise BadRequest(f"`model` must be `{EMBEDDING_MODEL}` for embeddings.", param="model")
+        texts = [body.input] if isinstance(body.input, str) else body.input
+        vectors, tokens = await self._embed(texts)
+        data = [
+            {"object": "embedding", "index": index, "embedding": _encode(vector, body)}
+            for index, vector in enumerate(vectors)
+        ]
+        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+        return _json({"object": "list", "model": EMBEDDING_MODEL, "data": data, "usage": usage})
+
+    async def healthz(self, _request: Request) -> Response:
+        """Live: this process answers."""
+        return _json({"status": "ok"})
+
+    async def readyz(self, _request: Request) -> Response:
+        """Ready: each part, and 503 while one that is needed is missing."""
+        parts = await self._ready()
+        return _json(parts, status=200 if parts["ready"] else 503)
+
+    async def metrics(self, _request: Request) -> Response:
+        """Prometheus text of every replica of every deployment."""
+        return PlainTextResponse(
+            await self._scrape(), media_type="text/plain; version=0.0.4; charset=utf-8"
+        )
+
+
+EMBEDDING_MODEL = "all-MiniLM-L6-v2"
+
+
+def application(
+    chat: Generation, completion: Generation, routes: Routes, lifespan: Lifespan[Starlette]
+) -> Starlette:
+    """All routes on one screen."""
+    return Starlette(
+        routes=[
+            Route("/v1/chat/completions", chat, methods=["POST"]),
+            Route("/v1/completions", completion, methods=["POST"]),
+            Route("/v1/embeddings", routes.embeddings, methods=["POST"]),
+            Route("/v1/models", routes.models),
+            Route("/healthz", routes.healthz),
+            Route("/readyz", routes.readyz),
+            Route("/metrics", routes.metrics),
+        ],
+        lifespan=lifespan,
+        exception_handlers={HansomError: _on_error, 404: _on_missing, 405: _on_missing},
+    )
+
+
+async def read_body(receive: Receive, limit_bytes: int) -> bytes:
+    """The whole body; raises `BodyTooLarge` as soon as it is longer than `limit_bytes`."""
+    parts, size = [], 0
+    while True:
+        message = await receive()
+        part = message.get("body", b"")
+        size += len(part)
+        if size > limit_bytes:
+            raise BodyTooLarge(
+                f"The body is longer than {limit_bytes} bytes (limits.max_body_bytes)."
+            )
+        parts.append(part)
+        if not message.get("more_body"):
+            return b"".join(parts)
+
+
+async def _send(reply: Reply, send: Send) -> None:
+    """Write a reply; a streamed body is closed however this ends."""
+    head = [(name.encode(), _header(value)) for name, value in reply.headers.items()]
+    if isinstance(reply.body, bytes):
+        head.append((b"content-length", str(len(reply.body)).encode()))
+        await send({"type": "http.response.start", "status": reply.status, "headers": head})
+        await send({"type": "http.response.body", "body": reply.body})
+        return
+    async with aclosing(reply.body) as blocks:
+        await send({"type": "http.response.start", "status": reply.status, "headers": head})
+        async for block in blocks:
+            await send({"type": "http.response.body", "body": block, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def error_reply(error: HansomError) -> Reply:
+    """An error as OpenAI's clients expect it."""
+    sent = {"content-type": JSON}
+    if error.retry_after_s is not None:
+        sent["retry-after"] = str(error.retry_after_s)
+    return Reply(error.status, orjson.dumps(error.body()), sent)
+
+
+async def _on_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HansomError)
+    reply = error_reply(error)
+    assert isinstance(reply.body, bytes)
+    return Response(reply.body, reply.status, dict(reply.headers))
+
+
+async def _on_missing(request: Request, error: Exception) -> Response:
+    status = getattr(error, "status_code", 404)
+    words = "does not exist" if status == 404 else f"does not accept {request.method}"
+    fault = BadRequest(f"{request.url.path} {words}.", code="unknown_route")
+    fault.status = status
+    return await _on_error(request, fault)
+
+
+def _json(body: object, status: int = 200) -> Response:
+    return Response(orjson.dumps(body), status, media_type=JSON)
+
+
+def _header(value: str) -> bytes:
+    """Header values are Latin-1 on the wire; what does not fit is replaced, never an error."""
+    return value.replace("\n", " ").replace("\r", " ").encode("latin-1", "replace")
+
+
+def _encode(vector: list[float], body: EmbeddingsBody) -> list[float] | str:
+    if body.encoding_format == "float":
+        return vector
+    import base64
+    from array import array
+
+    return base64.b64encode(array("f", vector).tobytes()).decode()

@@ -1,0 +1,173 @@
+"""Hansom on one machine: Redis, a Ray cluster of its own, and the Serve applications.
+
+Promises: `LocalCluster` starts only processes of its own and stops those and no others, however it
+ends; two of them never share a run folder. Import this module only after
+`deployments.environment.prepare`, because Ray Serve reads its flags while it is imported.
+"""
+
+import logging
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import psutil
+import ray
+from ray import serve
+from ray.serve import RunTarget
+from ray.serve.config import HTTPOptions
+
+from core.errors import HansomError
+from core.ports import Progress
+from core.settings import Settings
+from deployments.app import Args, build_gateway, build_ledger, build_router, build_tier
+from deployments.gateway import GATEWAY_APP
+from deployments.handles import tier_app
+from deployments.ledger import LEDGER_APP
+from deployments.redis_server import RedisServer
+from deployments.router import ROUTER_APP
+
+_READY_TIMEOUT_S = 600.0
+_POLL_S = 0.25
+_OBJECT_STORE_BYTES = 100 * 2**20
+
+
+class LocalCluster:
+    """A context manager: everything runs inside, nothing after."""
+
+    def __init__(self, config: Path, settings: Settings, home: Path, progress: Progress) -> None:
+        self._config = config.absolute()
+        self._settings = settings
+        self._home = home
+        self._progress = progress
+        self._redis: RedisServer | None = None
+        self._ray_folder: Path | None = None
+
+    @property
+    def redis_url(self) -> str:
+        """The Redis in use."""
+        url = self._redis.url if self._redis else self._settings.cache.redis_url
+        assert url is not None
+        return url
+
+    @property
+    def redis_pid(self) -> int | None:
+        """The embedded Redis's process, None when Redis is somebody else's."""
+        return self._redis.pid if self._redis else None
+
+    def __enter__(self) -> "LocalCluster":
+        """Start everything, or stop what was started and raise."""
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Stop Serve, Ray and Redis, in that order; a second call does nothing."""
+        if ray.is_initialized():
+            children = psutil.Process().children(recursive=True)
+            _quietly(serve.shutdown)
+            _quietly(ray.shutdown)
+            _end([child for child in children if child.pid != self.redis_pid])
+        if self._redis is not None:
+            self._redis.stop()
+            self._redis = None
+        if self._ray_folder is not None:
+            shutil.rmtree(self._ray_folder, ignore_errors=True)
+            self._ray_folder = None
+
+    def _start(self) -> None:
+        run = self._home / "run"
+        run.mkdir(parents=True, exist_ok=True)
+        if self._settings.cache.redis_url is None:
+            self._step("starting Redis")
+            self._redis = RedisServer(self._home / "redis", run / "redis.sock")
+            self._redis.start()
+        self._step("starting Ray")
+        # Ray puts sockets there, and a unix socket's path may have 107 bytes.
+        self._ray_folder = Path(tempfile.mkdtemp(prefix="hansom-ray-"))
+        ray.init(
+            address="local",
+            num_cpus=max(os.cpu_count() or 1, 2),
+            include_dashboard=False,
+            object_store_memory=_OBJECT_STORE_BYTES,
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+            namespace="hansom",
+            _temp_dir=str(self._ray_folder),
+        )
+        server = self._settings.server
+        serve.start(http_options=HTTPOptions(host=server.host, port=server.port))
+        self._deploy()
+
+    def _deploy(self) -> None:
+        """Start all parts side by side and wait for each."""
+        args = Args(config=self._config, redis_url=self.redis_url, home=self._home)
+        tiers = [tier.name for tier in self._settings.tiers]
+        targets = [
+            RunTarget(build_tier(args.model_copy(update={"tier": name})), tier_app(name), None)
+            for name in tiers
+        ]
+        targets += [
+            RunTarget(build_router(args), ROUTER_APP, None),
+            RunTarget(build_ledger(args), LEDGER_APP, None),
+            RunTarget(build_gateway(args), GATEWAY_APP, "/"),
+        ]
+        serve.run_many(
+            targets,
+            wait_for_ingress_deployment_creation=False,
+            wait_for_applications_running=False,
+        )
+        for app in (ROUTER_APP, LEDGER_APP, GATEWAY_APP, *map(tier_app, tiers)):
+            self._step(f"starting {app}")
+            _wait_running(app)
+        self._progress.done()
+
+    def _step(self, label: str) -> None:
+        self._progress.done()
+        self._progress.start(label, None)
+
+
+def _wait_running(app: str) -> None:
+    """Wait until Serve says RUNNING; raises `HansomError` with Serve's own words if it fails."""
+    end_s = time.monotonic() + _READY_TIMEOUT_S
+    while time.monotonic() < end_s:
+        status = serve.status().applications.get(app)
+        if status is not None and status.status == "RUNNING":
+            return
+        if status is not None and status.status in ("DEPLOY_FAILED", "UNHEALTHY"):
+            words = "; ".join(item.message for item in status.deployments.values() if item.message)
+            raise HansomError(f"{app} did not start: {words or status.message}")
+        time.sleep(_POLL_S)
+    raise HansomError(f"{app} did not start within {_READY_TIMEOUT_S:g} s.")
+
+
+def _quietly(step: Any) -> None:
+    """Run one step of a shutdown: a failure is logged and the next step still runs."""
+    try:
+        step()
+    except Exception:
+        logging.getLogger("hansom.local").exception("shutdown_step_failed")
+
+
+def _end(processes: list[psutil.Process]) -> None:
+    """End what is left of processes that were started here, and wait for them."""
+    _, alive = psutil.wait_procs(processes, timeout=3)
+    for process in alive:
+        process.terminate()
+    _, alive = psutil.wait_procs(alive, timeout=3)
+    for process in alive:
+        process.kill()

@@ -1,0 +1,134 @@
+"""The request, whole: look up, route, generate, stream, settle.
+
+Its life in numbered sentences is `docs/path.md`. Promises: a failed tier falls back before the
+client has seen a byte, and never after; every attempt leaves one ledger line; nothing of a request
+outlives it but the write to the cache, which has an owner and a deadline.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+import orjson
+
+from cache.eligible import AnswerFacts, Directives, eligible, storable
+from cache.exact import CachedAnswer, ExactCache
+from cache.key import exact_key
+from cache.replay import replay
+from core.call import Call, Decision, Usage
+from core.errors import ContextTooLong, EngineFailed, HansomError, Unavailable
+from deployments.attempt import Attempt, Books
+from deployments.board import Board
+from deployments.generate import ReplicaFailed, Ride, generate
+from deployments.handles import TierReplicas
+from deployments.reply import Reply, closing_object, headers
+from deployments.stream import with_extra
+from ledger.line import CacheResult, Kind, Outcome
+
+_REPLICAS_PER_TIER = 2
+
+
+class Pipeline:
+    """Turns calls into replies; one per gateway replica.
+
+    `answer_version` names everything outside the body that changes an answer: models, their
+    quantization, the router's weights. A new one retires all cached answers.
+    """
+
+    def __init__(
+        self,
+        books: Books,
+        board: Board,
+        cache: ExactCache,
+        tiers: dict[str, TierReplicas],
+        answer_version: str,
+    ) -> None:
+        self._books = books
+        self._board = board
+        self._cache = cache
+        self._tiers = tiers
+        self._answer_version = answer_version
+        self._writes: set[asyncio.Task[bool]] = set()
+
+    async def respond(self, call: Call, directives: Directives) -> Reply:
+        """Answer one admitted call; raises `HansomError` for what the client must be told."""
+        rule = eligible(call.body, directives)
+        key = self._key(call) if rule.lookup or rule.store else ""
+        if rule.lookup and (hit := await self._cache.get(key)):
+            return self._replayed(call, hit)
+        self._books.metrics.cache.labels("miss" if rule.lookup else "off").inc()
+        decision = await self._board.decide(call)
+        self._books.metrics.routes.labels(decision.tier, decision.code).inc()
+        cache: CacheResult = "miss" if rule.lookup else "off"
+        return await self._generate(Ride(call, decision, cache, key if rule.store else None))
+
+    async def close(self) -> None:
+        """Wait for cache writes that are still under way."""
+        await asyncio.gather(*self._writes, return_exceptions=True)
+
+    async def _generate(self, ride: Ride) -> Reply:
+        """Try the decided tier, another replica of it, then the fallbacks."""
+        failure: HansomError | None = None
+        number = 0
+        for place, name in enumerate((ride.decision.tier, *ride.decision.fallbacks)):
+            failed: frozenset[str] = frozenset()
+            for nth in range(_REPLICAS_PER_TIER):
+                kind = Kind.RETRY if nth else Kind.FALLBACK if place else Kind.ANSWER
+                tier = self._books.settings.tier(name)
+                attempt = Attempt(self._books, ride.call, ride.decision, tier, kind, number)
+                number += 1
+                try:
+                    return await generate(ride, attempt, self._tiers[name], failed, self._store)
+                except ReplicaFailed as error:
+                    failed |= {error.replica_id}
+                    failure = error.cause
+                except (Unavailable, ContextTooLong) as error:
+                    failure = failure or error
+                    break
+        raise failure or EngineFailed("No tier could be tried.")
+
+    def _key(self, call: Call) -> str:
+        return exact_key(
+            call.body,
+            endpoint=call.endpoint.value,
+            tenant=call.tenant,
+            policy_version=f"{self._answer_version}:{call.risk}",
+        )
+
+    def _replayed(self, call: Call, hit: CachedAnswer) -> Reply:
+        """A stored answer, as a stream or plain, whichever is asked."""
+        self._books.metrics.cache.labels("exact").inc()
+        tier = self._books.settings.tier(hit.tier)
+        decision = Decision(tier.name, "cache_exact", "the same request was answered before")
+        attempt = Attempt(self._books, call, decision, tier, Kind.CACHE_HIT, 0)
+        sent = headers(call, decision, tier, cache="exact", cost_usd_micros=0)
+        if not call.stream:
+            attempt.close(Outcome.SUCCESS, hit.usage, cache="exact")
+            return Reply(200, hit.body, sent)
+        attempt.first_byte()
+        attempt.close(Outcome.SUCCESS, hit.usage, cache="exact")
+        extra = closing_object(call, tier, cache="exact", cost_usd_micros=0)
+        events = list(replay(orjson.loads(hit.body), include_usage=call.include_usage))
+        events[-2] = with_extra(events[-2], extra)
+        return Reply(200, _once(b"".join(events)), sent)
+
+    def _store(self, key: str, attempt: Attempt, body: bytes, usage: Usage) -> None:
+        """Write a complete answer to the cache off the critical path."""
+        reasons = [choice.get("finish_reason") for choice in orjson.loads(body)["choices"]]
+        limit = self._books.settings.cache.max_answer_bytes
+        if not storable(AnswerFacts(200, reasons, len(body)), max_bytes=limit).store:
+            return
+        answer = CachedAnswer(
+            body=body,
+            tier=attempt.tier.name,
+            model=attempt.tier.model,
+            usage=usage,
+            cost_usd_micros=attempt.cost_usd_micros(usage),
+            created_s=self._books.clock.wall_s(),
+        )
+        task = asyncio.create_task(self._cache.put(key, answer))
+        self._writes.add(task)
+        task.add_done_callback(self._writes.discard)
+
+
+async def _once(block: bytes) -> AsyncGenerator[bytes, None]:
+    yield block

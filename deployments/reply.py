@@ -1,0 +1,57 @@
+"""What the pipeline hands to the HTTP layer, and the headers that explain it."""
+
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
+
+from core.call import Call, Decision
+from core.money import usd
+from core.settings import Tier
+
+JSON = "application/json"
+SSE = "text/event-stream; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A status, headers, and a body: whole, or a stream of blocks of whole events.
+
+    Whoever holds a streamed reply must run its iterator to the end or close it: closing aborts
+    the engine's work and writes the ledger line.
+    """
+
+    status: int
+    body: bytes | AsyncGenerator[bytes, None]
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def headers(
+    call: Call, decision: Decision, tier: Tier, *, cache: str, cost_usd_micros: int | None = None
+) -> dict[str, str]:
+    """The headers of one answer; a stream's cost comes at its end (`closing_object`)."""
+    sent = {
+        "content-type": SSE if call.stream else JSON,
+        "x-hansom-tier": tier.name,
+        "x-hansom-model": tier.model,
+        "x-hansom-route-reason": f"{decision.code}; {decision.reason}",
+        "x-hansom-cache": "miss" if cache == "off" else cache,
+    }
+    if decision.score is not None:
+        sent["x-hansom-difficulty"] = f"{decision.score:.4f}"
+    if call.stream:
+        sent["cache-control"] = "no-cache"
+    elif cost_usd_micros is not None:
+        sent["x-hansom-cost-usd"] = usd(cost_usd_micros)
+    return sent
+
+
+def closing_object(
+    call: Call, tier: Tier, *, cache: str, cost_usd_micros: int
+) -> dict[str, object]:
+    """The `hansom` object in a stream's last chunk; the openai client keeps it as an extra."""
+    return {
+        "request_id": call.request_id,
+        "tier": tier.name,
+        "model": tier.model,
+        "cache": "miss" if cache == "off" else cache,
+        "cost_usd": usd(cost_usd_micros),
+    }

@@ -1,0 +1,213 @@
+"""A simulated engine: plays tokens at a set TTFT and TPOT, for load and scaling tests only.
+
+It speaks the part of vLLM's OpenAI protocol that the gateway relies on (streams, running usage,
+error bodies, a context limit), so the whole path around it is real. It holds no model: what it
+says is filler, and no figure of quality or engine speed can come from it.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import orjson
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+
+from core.call import TierSignal
+from core.settings import SimulatedEngine
+
+_HEADERS_SSE = [(b"content-type", b"text/event-stream; charset=utf-8")]
+_HEADERS_JSON = [(b"content-type", b"application/json")]
+_WORD = " cab"
+_BYTES_PER_TOKEN = 4
+
+
+class Simulated:
+    """One simulated engine, as an ASGI application."""
+
+    def __init__(self, settings: SimulatedEngine, model: str) -> None:
+        self._settings = settings
+        self._model = model
+        self._slots = asyncio.Semaphore(settings.max_concurrent)
+        self._registry = CollectorRegistry()
+        self._gauges = {
+            name: Gauge(f"hansom_simulated_{name}", text, registry=self._registry)
+            for name, text in (
+                ("running_requests", "Requests playing tokens now."),
+                ("waiting_requests", "Requests waiting for a slot."),
+                ("aborted_requests", "Requests whose client left, since the start."),
+            )
+        }
+        self._running = self._waiting = self._aborted = 0
+
+    async def start(self) -> "Simulated":
+        """Nothing to load."""
+        return self
+
+    async def check_health(self) -> None:
+        """Always healthy."""
+
+    def stop(self) -> None:
+        """Nothing to stop."""
+
+    def signal(self) -> TierSignal:
+        """Running and waiting requests."""
+        return TierSignal(running=self._running, waiting=self._waiting)
+
+    def metrics_text(self) -> str:
+        """Its gauges in Prometheus text format."""
+        self._gauges["running_requests"].set(self._running)
+        self._gauges["waiting_requests"].set(self._waiting)
+        self._gauges["aborted_requests"].set(self._aborted)
+        return generate_latest(self._registry).decode()
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """The ASGI entry: two POST routes, 404 for the rest."""
+        if scope["type"] != "http":
+            return
+        path = scope["path"]
+        if path not in ("/v1/chat/completions", "/v1/completions"):
+            await _reply(send, 404, {"error": {"message": f"no route {path}", "type": "not_found"}})
+            return
+        body = orjson.loads(await _read(receive))
+        play = _Play(body, self._settings, self._model, chat=path.endswith("chat/completions"))
+        if play.prompt_tokens + play.output_tokens > self._settings.context_tokens:
+            await _reply(send, 400, play.too_long(self._settings.context_tokens))
+            return
+        try:
+            await self._serve(play, send)
+        except asyncio.CancelledError:
+            self._aborted += 1
+            raise
+
+    async def _serve(self, play: "_Play", send: Any) -> None:
+        self._waiting += 1
+        try:
+            await self._slots.acquire()
+        finally:
+            self._waiting -= 1
+        self._running += 1
+        try:
+            if play.stream:
+                await self._stream(play, send)
+            else:
+                await self._pace(play, play.output_tokens)
+                await _reply(send, 200, play.whole())
+        finally:
+            self._running -= 1
+            self._slots.release()
+
+    async def _pace(self, play: "_Play", tokens: int) -> None:
+        """Sleep until token number `tokens` is due; the plan is absolute, so errors don't add."""
+        due_s = play.started_s + self._settings.ttft_s + (tokens - 1) * self._settings.tpot_s
+        if (left_s := due_s - time.monotonic()) > 0:
+            await asyncio.sleep(left_s)
+
+    async def _stream(self, play: "_Play", send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": _HEADERS_SSE})
+        async for chunk in self._chunks(play):
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b"data: [DONE]\n\n"})
+
+    async def _chunks(self, play: "_Play") -> AsyncIterator[bytes]:
+        paced = self._settings.tpot_s > 0
+        for made in range(1, play.output_tokens + 1):
+            if made == 1 or paced:
+                await self._pace(play, made)
+            yield play.chunk(made)
+        yield play.closing()
+        if play.include_usage:
+            yield play.usage_chunk()
+
+
+class _Play:
+    """One request being played."""
+
+    def __init__(
+        self, body: dict[str, Any], settings: SimulatedEngine, model: str, *, chat: bool
+    ) -> None:
+        options = body.get("stream_options") or {}
+        limit = body.get("max_completion_tokens") or body.get("max_tokens")
+        prompt = orjson.dumps(body.get("messages") if chat else body.get("prompt"))
+        self.chat = chat
+        self.model = model
+        self.stream = bool(body.get("stream"))
+        self.include_usage = bool(options.get("include_usage"))
+        self.continuous = bool(options.get("continuous_usage_stats"))
+        self.prompt_tokens = len(prompt) // _BYTES_PER_TOKEN + 1
+        self.output_tokens = int(limit or settings.output_tokens)
+        self.started_s = time.monotonic()
+        self._head = {
+            "id": f"sim-{id(self):x}",
+            "created": int(time.time()),
+            "model": model,
+            "object": "chat.completion.chunk" if chat else "text_completion",
+        }
+        self._prefix = b"data: " + orjson.dumps(self._head)[:-1]
+
+    def usage(self, made: int) -> dict[str, int]:
+        """The OpenAI usage object after `made` tokens."""
+        total = self.prompt_tokens + made
+        return {
+            "prompt_tokens": self.prompt_tokens,
+            "total_tokens": total,
+            "completion_tokens": made,
+        }
+
+    def chunk(self, made: int) -> bytes:
+        """Token number `made` as an event."""
+        role = b'"role":"assistant",' if made == 1 else b""
+        piece = b'"delta":{' + role + b'"content":" cab"}' if self.chat else b'"text":" cab"'
+        usage = b"," + orjson.dumps({"usage": self.usage(made)})[1:-1] if self.continuous else b""
+        return (
+            self._prefix
+            + b',"choices":[{"index":0,'
+            + piece
+            + b',"finish_reason":null}]'
+            + usage
+            + b"}\n\n"
+        )
+
+    def closing(self) -> bytes:
+        """The event with the finish reason."""
+        piece = b'"delta":{}' if self.chat else b'"text":""'
+        return self._prefix + b',"choices":[{"index":0,' + piece + b',"finish_reason":"stop"}]}\n\n'
+
+    def usage_chunk(self) -> bytes:
+        """The final usage event."""
+        usage = orjson.dumps(self.usage(self.output_tokens))
+        return self._prefix + b',"choices":[],"usage":' + usage + b"}\n\n"
+
+    def whole(self) -> dict[str, Any]:
+        """The answer to a request without streaming."""
+        text = _WORD * self.output_tokens
+        choice: dict[str, Any] = {"index": 0, "finish_reason": "stop"}
+        choice |= (
+            {"message": {"role": "assistant", "content": text}} if self.chat else {"text": text}
+        )
+        kind = "chat.completion" if self.chat else "text_completion"
+        usage = self.usage(self.output_tokens)
+        return self._head | {"object": kind, "choices": [choice], "usage": usage}
+
+    def too_long(self, context_tokens: int) -> dict[str, Any]:
+        """vLLM's way of saying that the context is too small."""
+        message = (
+            f"This model's maximum context length is {context_tokens} tokens. However, you "
+            f"requested {self.output_tokens} output tokens and your prompt contains "
+            f"{self.prompt_tokens} input tokens."
+        )
+        return {"error": {"message": message, "type": "BadRequestError", "code": 400}}
+
+
+async def _read(receive: Any) -> bytes:
+    body = b""
+    while True:
+        message: dict[str, Any] = await receive()
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            return body
+
+
+async def _reply(send: Any, status: int, body: dict[str, Any]) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": _HEADERS_JSON})
+    await send({"type": "http.response.body", "body": orjson.dumps(body)})
