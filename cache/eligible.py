@@ -1,0 +1,116 @@
+"""Who may be answered from the exact cache, and which answers may be kept.
+
+Promised: a request whose answer is meant to vary is never looked up unless its caller asked for
+it, and only complete answers are kept. All of it is pure.
+Not covered: budgets, tenants' policies and semantic hits.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from core.errors import BadRequest
+
+HEADER = "x-hansom-cache"
+
+# `length` is an answer the same request would get again: the output limit is part of the key, or
+# of the policy version when the gateway set it. What was cut by a deadline or a client that left
+# ends in `abort` or in nothing, and is not kept.
+FINISHED = frozenset({"stop", "length", "tool_calls", "function_call"})
+
+
+@dataclass(frozen=True, slots=True)
+class Directives:
+    """What the caller's headers say. `opted` is None when `x-hansom-cache` is absent."""
+
+    opted: bool | None = None
+    no_cache: bool = False
+    no_store: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Eligibility:
+    """Whether to look up, whether to store, and why; `reason` is one of a fixed few phrases."""
+
+    lookup: bool
+    store: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerFacts:
+    """What must be known of an answer to keep it: HTTP status, each choice's end, its size."""
+
+    status: int
+    finish_reasons: Sequence[str | None]
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Storable:
+    """Whether an answer may be kept, and why."""
+
+    store: bool
+    reason: str
+
+
+def directives(headers: Mapping[str, str]) -> Directives:
+    """Read `x-hansom-cache: on|off` and `Cache-Control: no-store, no-cache`.
+
+    `headers` ignores case or has lower-case names. Other Cache-Control words are ignored, as
+    HTTP asks. Raises `BadRequest` for another value of `x-hansom-cache`: a mistyped `off` must
+    not be answered from the cache.
+    """
+    wish = headers.get(HEADER)
+    opted = None
+    if wish is not None:
+        opted = {"on": True, "off": False}.get(wish.strip().lower())
+        if opted is None:
+            raise BadRequest(f"`{HEADER}` must be `on` or `off` (got {wish!r}).", param=HEADER)
+    words = {word.strip().lower() for word in headers.get("cache-control", "").split(",")}
+    return Directives(opted, no_cache="no-cache" in words, no_store="no-store" in words)
+
+
+def eligible(body: Mapping[str, object], wish: Directives) -> Eligibility:
+    """Decide for one request; an `off` or a `no-store` outweighs an `on`."""
+    if wish.opted is False:
+        return Eligibility(False, False, "opted out")
+    if wish.no_store:
+        return Eligibility(False, False, "no-store")
+    if not wish.opted and (refusal := _refusal(body)):
+        return Eligibility(False, False, refusal)
+    if wish.no_cache:
+        return Eligibility(False, True, "no-cache")
+    if _wants_usage_per_chunk(body):
+        # A replay has the usage of the whole answer only.
+        return Eligibility(False, True, "usage per chunk")
+    return Eligibility(True, True, "opted in" if wish.opted else "deterministic")
+
+
+def storable(facts: AnswerFacts, *, max_bytes: int) -> Storable:
+    """Decide for one complete answer of `facts.size_bytes` bytes."""
+    if facts.status != 200:
+        return Storable(False, "not a success")
+    if not facts.finish_reasons or not FINISHED.issuperset(facts.finish_reasons):
+        return Storable(False, "not complete")
+    if facts.size_bytes > max_bytes:
+        return Storable(False, "too large")
+    return Storable(True, "complete")
+
+
+def _refusal(body: Mapping[str, object]) -> str | None:
+    """Why a request that did not opt in stays out, or None."""
+    if body.get("tools") or body.get("functions"):
+        # A tool call is usually about the state of the world at this moment.
+        return "tools"
+    if body.get("n") not in (None, 1):
+        return "several choices"
+    temperature = body.get("temperature")
+    if isinstance(temperature, bool) or temperature != 0:
+        # Absent is not 0: the engine then takes the model's own default.
+        return "not deterministic"
+    return None
+
+
+def _wants_usage_per_chunk(body: Mapping[str, object]) -> bool:
+    options = body.get("stream_options")
+    return isinstance(options, dict) and bool(options.get("continuous_usage_stats"))

@@ -1,0 +1,180 @@
+"""The exact cache: the same request again gets the same answer, from Redis.
+
+Promised: an operation lasts at most `timeout_s`, and a dead, slow or confused store is a miss,
+never an error. After a few failures in a row the store is left alone for a while, so that an
+outage costs a few timeouts and not one per request.
+Not covered: joining requests that are in flight at the same moment, and invalidation other than
+by time and by the policy version in the key.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import orjson
+
+from core.call import Usage
+from core.log import event
+from core.ports import Clock
+
+FORMAT_VERSION = 1
+
+log = logging.getLogger("hansom.cache")
+Result = TypeVar("Result")
+
+
+class Store(Protocol):
+    """Bytes under keys, each with a time to live. Any exception means: not available."""
+
+    async def get(self, key: str) -> bytes | None:
+        """The value, or None when it is absent or expired."""
+
+    async def set(self, key: str, value: bytes, ttl_s: int) -> None:
+        """Keep `value` for `ttl_s` seconds, in place of what was there."""
+
+
+@dataclass(frozen=True, slots=True)
+class CachedAnswer:
+    """A complete answer as it was first given.
+
+    `body` is the whole non-stream OpenAI response as JSON bytes. `usage` and `cost_usd_micros`
+    are those of the first answer; `created_s` is wall time.
+    """
+
+    body: bytes
+    tier: str
+    model: str
+    usage: Usage
+    cost_usd_micros: int
+    created_s: float
+
+    def to_bytes(self) -> bytes:
+        """One line of JSON facts, then the body untouched: a hit never parses its own answer."""
+        facts = {
+            "v": FORMAT_VERSION,
+            "bytes": len(self.body),
+            "tier": self.tier,
+            "model": self.model,
+            "usage": self.usage,
+            "cost_usd_micros": self.cost_usd_micros,
+            "created_s": self.created_s,
+        }
+        return orjson.dumps(facts, option=orjson.OPT_APPEND_NEWLINE) + self.body
+
+    @classmethod
+    def from_bytes(cls, raw: bytes) -> "CachedAnswer":
+        """Read what `to_bytes` wrote; raises `ValueError` for anything else."""
+        head, _, body = raw.partition(b"\n")
+        try:
+            facts = orjson.loads(head)
+            if facts["v"] != FORMAT_VERSION or facts["bytes"] != len(body):
+                raise ValueError("another format version, or cut short")
+            return cls(
+                body,
+                str(facts["tier"]),
+                str(facts["model"]),
+                Usage(**facts["usage"]),
+                int(facts["cost_usd_micros"]),
+                float(facts["created_s"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a cached answer: {error!r}") from error
+
+
+@dataclass(slots=True)
+class CacheStats:
+    """Counts since the start. `skipped` operations found the store left alone."""
+
+    hits: int = 0
+    misses: int = 0
+    puts: int = 0
+    timeouts: int = 0
+    errors: int = 0
+    skipped: int = 0
+    unreadable: int = 0
+
+
+class ExactCache:
+    """Answers by exact key. One per process; not for use by several event loops."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        ttl_s: int,
+        timeout_s: float,
+        failures_to_open: int = 3,
+        open_s: float = 5.0,
+    ) -> None:
+        self.stats = CacheStats()
+        self._store = store
+        self._clock = clock
+        self._ttl_s = ttl_s
+        self._timeout_s = timeout_s
+        self._failures_to_open = failures_to_open
+        self._open_s = open_s
+        self._failures = 0
+        self._closed_again_s = 0.0
+
+    async def get(self, key: str) -> CachedAnswer | None:
+        """The answer kept under `key`, or None; never raises, waits at most `timeout_s`."""
+        answer = None
+        raw = await self._attempt(self._store.get(key)) if self._allowed() else None
+        if raw is not None:
+            try:
+                answer = CachedAnswer.from_bytes(raw)
+            except ValueError:
+                self.stats.unreadable += 1
+        if answer is None:
+            self.stats.misses += 1
+        else:
+            self.stats.hits += 1
+        return answer
+
+    async def put(self, key: str, answer: CachedAnswer) -> bool:
+        """Keep `answer` for `ttl_s`; False when it was not kept. Never raises."""
+        if not self._allowed():
+            return False
+        kept = await self._attempt(self._set(key, answer.to_bytes()))
+        self.stats.puts += kept is True
+        return kept is True
+
+    async def _set(self, key: str, value: bytes) -> bool:
+        await self._store.set(key, value, self._ttl_s)
+        return True
+
+    def _allowed(self) -> bool:
+        """While open, one operation per `open_s` goes through as a probe; the others skip."""
+        if self._failures < self._failures_to_open:
+            return True
+        now_s = self._clock.monotonic_s()
+        if now_s < self._closed_again_s:
+            self.stats.skipped += 1
+            return False
+        self._closed_again_s = now_s + self._open_s
+        return True
+
+    async def _attempt(self, operation: Awaitable[Result]) -> Result | None:
+        """Run one store operation; any failure is None and counts towards the breaker."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                result = await operation
+        except TimeoutError:
+            self.stats.timeouts += 1
+            self._failed("timeout")
+        except Exception as error:  # whatever client library is behind the store
+            self.stats.errors += 1
+            self._failed(repr(error))
+        else:
+            self._failures = 0
+            return result
+        return None
+
+    def _failed(self, reason: str) -> None:
+        self._failures += 1
+        if self._failures == self._failures_to_open:
+            self._closed_again_s = self._clock.monotonic_s() + self._open_s
+            event(log, "cache_store_left_alone", reason=reason, open_s=self._open_s)

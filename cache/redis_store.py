@@ -1,0 +1,40 @@
+"""The cache's store in Redis.
+
+Promised: values come back as they were put, for their time to live. Every failure is an
+exception of the redis client; the caller has the deadline and decides what a failure means.
+Not covered: clusters and sentinels.
+"""
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+
+class RedisStore:
+    """`cache.exact.Store` over one Redis; `redis://`, `rediss://` and `unix://` URLs."""
+
+    def __init__(self, url: str, *, max_connections: int = 64) -> None:
+        # One immediate retry: after a restart of Redis every pooled connection is stale once.
+        # The client's own back-off waits for seconds, longer than a whole answer may take.
+        # The pool blocks: the plain one raises under a burst, which would look like an outage.
+        pool = BlockingConnectionPool.from_url(
+            url, protocol=2, max_connections=max_connections, retry=Retry(NoBackoff(), 1)
+        )
+        self._redis = Redis.from_pool(pool)
+
+    async def get(self, key: str) -> bytes | None:
+        """The value, or None; raises `redis.RedisError` or `OSError`."""
+        value = await self._redis.get(key)
+        return value if isinstance(value, bytes) else None
+
+    async def set(self, key: str, value: bytes, ttl_s: int) -> None:
+        """SET with EX `ttl_s` seconds; raises `redis.RedisError` or `OSError`."""
+        await self._redis.set(key, value, ex=ttl_s)
+
+    async def ping(self) -> None:
+        """Return when Redis answers; raises `redis.RedisError` or `OSError`."""
+        await self._redis.ping()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._redis.aclose()

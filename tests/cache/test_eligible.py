@@ -1,0 +1,75 @@
+from typing import Any
+
+import pytest
+
+from cache.eligible import AnswerFacts, Directives, Eligibility, directives, eligible, storable
+from core.errors import BadRequest
+
+ZERO: dict[str, Any] = {"temperature": 0}
+TOOLS = [{"type": "function", "function": {"name": "now"}}]
+
+
+@pytest.mark.parametrize(
+    "body", [ZERO, {"temperature": 0.0, "n": 1}, {"temperature": 0, "n": None}]
+)
+def test_a_deterministic_request_uses_the_cache(body: dict[str, Any]) -> None:
+    assert eligible(body, Directives()) == Eligibility(True, True, "deterministic")
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ({}, "not deterministic"),
+        ({"temperature": None}, "not deterministic"),
+        ({"temperature": 0.2}, "not deterministic"),
+        ({"temperature": False}, "not deterministic"),
+        (ZERO | {"n": 2}, "several choices"),
+        (ZERO | {"tools": TOOLS}, "tools"),
+        (ZERO | {"functions": TOOLS}, "tools"),
+    ],
+)
+def test_others_only_when_they_opt_in(body: dict[str, Any], reason: str) -> None:
+    assert eligible(body, Directives()) == Eligibility(False, False, reason)
+    assert eligible(body, Directives(opted=True)) == Eligibility(True, True, "opted in")
+
+
+def test_off_and_no_store_outweigh_everything() -> None:
+    assert eligible(ZERO, Directives(opted=False)).reason == "opted out"
+    assert eligible(ZERO, Directives(opted=True, no_store=True)).reason == "no-store"
+
+
+def test_no_cache_asks_for_a_fresh_answer_that_may_be_kept() -> None:
+    assert eligible(ZERO, Directives(no_cache=True)) == Eligibility(False, True, "no-cache")
+    assert not eligible({}, Directives(no_cache=True)).store
+
+
+def test_a_stream_with_usage_in_every_chunk_is_not_replayed() -> None:
+    body = ZERO | {"stream_options": {"continuous_usage_stats": True}}
+    assert eligible(body, Directives()) == Eligibility(False, True, "usage per chunk")
+
+
+def test_headers_are_read_leniently_but_a_mistyped_wish_is_refused() -> None:
+    assert directives({}) == Directives()
+    assert directives({"x-hansom-cache": " ON "}) == Directives(opted=True)
+    assert directives({"x-hansom-cache": "off"}) == Directives(opted=False)
+    found = directives({"cache-control": "max-age=0, No-Cache,no-store"})
+    assert found == Directives(no_cache=True, no_store=True)
+    with pytest.raises(BadRequest, match="x-hansom-cache"):
+        directives({"x-hansom-cache": "of"})
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        (AnswerFacts(200, ["stop"], 10), "complete"),
+        (AnswerFacts(200, ["length", "tool_calls"], 100), "complete"),
+        (AnswerFacts(200, ["stop"], 101), "too large"),
+        (AnswerFacts(200, [None], 10), "not complete"),
+        (AnswerFacts(200, ["stop", "abort"], 10), "not complete"),
+        (AnswerFacts(200, [], 10), "not complete"),
+        (AnswerFacts(500, ["stop"], 10), "not a success"),
+    ],
+)
+def test_only_complete_answers_of_a_fair_size_are_kept(facts: AnswerFacts, reason: str) -> None:
+    found = storable(facts, max_bytes=100)
+    assert (found.store, found.reason) == (reason == "complete", reason)

@@ -1,0 +1,106 @@
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cache.exact import CachedAnswer, ExactCache
+from core.call import Usage
+from tests.fakes import FakeClock, FakeStore
+
+ANSWER = CachedAnswer(b'{"id":"x"}\n\n{}', "small", "qwen", Usage(7, 2, 5), 123, 1.7e9)
+
+
+class SlowStore(FakeStore):
+    """Never answers."""
+
+    async def get(self, key: str) -> bytes | None:
+        self.operations += 1
+        await asyncio.Event().wait()
+        return None
+
+
+def cache_of(store: FakeStore, clock: FakeClock, timeout_s: float = 1.0) -> ExactCache:
+    return ExactCache(store, clock, ttl_s=60, timeout_s=timeout_s)
+
+
+async def test_what_was_put_is_got_until_it_expires() -> None:
+    clock = FakeClock()
+    cache = cache_of(FakeStore(clock), clock)
+    assert await cache.get("k") is None
+    assert await cache.put("k", ANSWER)
+    assert await cache.get("k") == ANSWER
+    assert await cache.get("other") is None
+    clock.advance(60)
+    assert await cache.get("k") is None
+    assert (cache.stats.hits, cache.stats.misses, cache.stats.puts) == (1, 3, 1)
+
+
+@given(st.binary(max_size=200), st.text(max_size=9), st.integers(0, 2**40))
+def test_an_answer_survives_its_bytes(body: bytes, name: str, cost: int) -> None:
+    answer = CachedAnswer(body, name, name, Usage(1, 2, 3), cost, 0.5)
+    assert CachedAnswer.from_bytes(answer.to_bytes()) == answer
+
+
+@given(st.binary(max_size=200))
+def test_foreign_bytes_are_a_value_error(raw: bytes) -> None:
+    with pytest.raises(ValueError):
+        CachedAnswer.from_bytes(raw)
+
+
+async def test_an_unreadable_value_is_a_miss() -> None:
+    clock = FakeClock()
+    store = FakeStore(clock)
+    cache = cache_of(store, clock)
+    whole = ANSWER.to_bytes()
+    for raw in (b"", b"[]\n", b"7\nx", whole[:-1], whole.replace(b'"v":1', b'"v":2')):
+        await store.set("k", raw, 60)
+        assert await cache.get("k") is None
+    assert cache.stats.unreadable == 5
+
+
+async def test_a_failing_store_is_a_miss_and_is_soon_left_alone() -> None:
+    clock = FakeClock()
+    store = FakeStore(clock)
+    cache = cache_of(store, clock)
+    await cache.put("k", ANSWER)
+    store.failure = ConnectionError("gone")
+    for _ in range(10):
+        assert await cache.get("k") is None
+    assert not await cache.put("k", ANSWER)
+    assert store.operations == 1 + 3
+    assert (cache.stats.errors, cache.stats.skipped) == (3, 8)
+
+
+async def test_after_a_while_one_probe_decides_whether_the_store_is_used_again() -> None:
+    clock = FakeClock()
+    store = FakeStore(clock)
+    cache = cache_of(store, clock)
+    await cache.put("k", ANSWER)
+    store.failure = ConnectionError("gone")
+    for _ in range(3):
+        await cache.get("k")
+    clock.advance(5)
+    assert [await cache.get("k") for _ in range(3)] == [None] * 3
+    assert store.operations == 1 + 3 + 1
+    store.failure = None
+    clock.advance(5)
+    assert [await cache.get("k") for _ in range(3)] == [ANSWER] * 3
+
+
+async def test_a_slow_store_costs_its_timeout_and_no_more() -> None:
+    cache = cache_of(SlowStore(), FakeClock(), timeout_s=0.01)
+    loop = asyncio.get_running_loop()
+    start_s = loop.time()
+    for _ in range(100):
+        assert await cache.get("k") is None
+    assert cache.stats.timeouts == 3
+    assert loop.time() - start_s < 1
+
+
+async def test_a_caller_that_is_cancelled_stays_cancelled() -> None:
+    task = asyncio.create_task(cache_of(SlowStore(), FakeClock(), timeout_s=9).get("k"))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
