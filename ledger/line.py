@@ -1,0 +1,121 @@
+"""The ledger's line: what one attempt of one request took, cost and came to.
+
+Promised: a line is written once and never changed; (`call_id`, `attempt`) is its identity, so
+that delivering it twice is harmless. Money is integer micro-USD.
+Not covered: prompts and answers, which are never in the ledger.
+"""
+
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from typing import Any, Literal
+
+import orjson
+
+from core.call import Usage
+from core.money import Price
+
+CacheResult = Literal["miss", "exact", "semantic", "off"]
+
+
+class Kind(StrEnum):
+    """What an attempt was for."""
+
+    ANSWER = "answer"
+    ESCALATION = "escalation"
+    RETRY = "retry"
+    FALLBACK = "fallback"
+    CACHE_HIT = "cache_hit"
+    TOOL = "tool"
+    EMBEDDING = "embedding"
+    CLASSIFIER = "classifier"
+    SHADOW = "shadow"
+    CANCELLED = "cancelled"
+
+
+class Outcome(StrEnum):
+    """How an attempt ended."""
+
+    SUCCESS = "success"
+    ERROR = "error"
+    CANCELLED = "cancelled"
+    REFUSED = "refused"
+    TIMEOUT = "timeout"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerLine:
+    """One attempt. Fields that are added later need a default: old lines must stay readable.
+
+    `call_id` is unique; `request_id` is what the client sees and may have chosen itself, so two
+    requests may bear the same. `requested` is the model field as the client sent it. `usage` of a
+    cache hit is that of the answer that was replayed. `queue_s`, `ttft_s` and `total_s` count
+    from the request's arrival,
+    so that the last attempt holds what the client waited; `tpot_s` is per output token after the
+    first. `created_s` is wall time. `estimated_tokens` says that the engine reported no usage.
+    """
+
+    call_id: str
+    request_id: str
+    attempt: int
+    kind: Kind
+    tenant: str
+    endpoint: str
+    requested: str
+    tier: str
+    model: str
+    route_code: str = ""
+    difficulty: float | None = None
+    router_version: str = ""
+    price_version: str = ""
+    usage: Usage = field(default_factory=Usage)
+    cost_usd_micros: int = 0
+    saved_usd_micros: int = 0
+    stream: bool = False
+    queue_s: float | None = None
+    ttft_s: float | None = None
+    tpot_s: float | None = None
+    total_s: float = 0.0
+    outcome: Outcome = Outcome.SUCCESS
+    error_code: str | None = None
+    cache: CacheResult = "off"
+    created_s: float = 0.0
+    estimated_tokens: bool = False
+
+    @property
+    def identity(self) -> tuple[str, int]:
+        """What makes two lines the same line."""
+        return (self.call_id, self.attempt)
+
+    def to_bytes(self) -> bytes:
+        """One JSON object without line breaks; raises `TypeError` for text that is not UTF-8."""
+        return orjson.dumps(self)
+
+    @classmethod
+    def from_bytes(cls, raw: bytes) -> "LedgerLine":
+        """Read what `to_bytes` of this or another version wrote; raises `ValueError`."""
+        try:
+            return cls.from_fields(orjson.loads(raw))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not a ledger line: {error!r}") from error
+
+    @classmethod
+    def from_fields(cls, given: dict[str, Any]) -> "LedgerLine":
+        """A line from its plain fields, `usage` as a mapping; unknown fields are ignored."""
+        known = {name: value for name, value in given.items() if name in _NAMES}
+        known["kind"] = Kind(known["kind"])
+        known["outcome"] = Outcome(known.get("outcome", Outcome.SUCCESS))
+        known["usage"] = Usage(**known.get("usage", {}))
+        return cls(**known)
+
+
+_NAMES = frozenset(item.name for item in fields(LedgerLine))
+
+
+def saved_usd_micros(usage: Usage, cost_usd_micros: int, largest: Price, *, served: bool) -> int:
+    """What an attempt saved against sending every request to the most expensive tier.
+
+    For the attempt that the client was served from (a cache hit too, whose cost is 0): the same
+    tokens at `largest`'s price, less the cost. For any other attempt always-large would not have
+    made it, so all of its cost is a loss.
+    """
+    return (largest.cost_usd_micros(usage) if served else 0) - cost_usd_micros

