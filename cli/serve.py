@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from rich.console import Console
 
 from cli.progress import TerminalProgress
 from core.errors import HansomError
-from core.settings import Settings, VllmEngine, load
+from core.settings import Settings, VllmEngine
 from deployments import environment
 
 _FIRST_ANSWER_TIMEOUT_S = 120
@@ -25,19 +26,19 @@ _FIRST_ANSWER_TIMEOUT_S = 120
 def serve(config: Path, as_json: bool) -> None:
     """Run until a signal; raises `HansomError` for what the user must mend first."""
     started_s = time.monotonic()
-    settings = load(config)
+    settings = environment.settings(config)
     home = environment.home()
     run = home / "run"
     run.mkdir(parents=True, exist_ok=True)
     stop = _stop_on_signals()
-    with _only_one(run, settings):
-        environment.prepare(run)
+    with _only_one(run, settings), tempfile.TemporaryDirectory(prefix="hansom-") as scratch:
+        environment.prepare(Path(scratch))
         progress = TerminalProgress()
         _prepare_weights(settings, home, progress)
         # Ray Serve reads its flags while it is imported, so not before the environment is set.
         from deployments.local import LocalCluster
 
-        with LocalCluster(config, settings, home, progress):
+        with LocalCluster(config, settings, home, Path(scratch), progress):
             _wait_ready(settings)
             _announce(settings, time.monotonic() - started_s, as_json)
             stop.wait()

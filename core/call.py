@@ -45,11 +45,13 @@ class Usage:
 class Call:
     """One admitted request.
 
+    `call_id` is unique; `request_id` may be the client's own and is then not.
     `requested` is the model field as sent: `auto`, a tier's name or a model's name.
     `body` is the JSON object of the request as it will be passed to an engine.
     `deadline_s` counts from `arrived_s`, both on the monotonic clock.
     """
 
+    call_id: str
     request_id: str
     endpoint: Endpoint
     tenant: str
@@ -66,7 +68,8 @@ class Call:
 class Decision:
     """Where a call goes and why.
 
-    `score` is the router's difficulty in [0, 1], or None when nothing was scored.
+    `score` is what was compared with `threshold`; `difficulty` in [0, 1] is P(small wrong) and
+    `gain` in [-1, 1] is P(large right) - P(small right). All are None when nothing was scored.
     `code` is one word for metrics and the response header; `reason` says it in words.
     """
 
@@ -75,6 +78,7 @@ class Decision:
     reason: str
     score: float | None = None
     threshold: float | None = None
+    difficulty: float | None = None
     gain: float | None = None
     fallbacks: tuple[str, ...] = field(default=())
 

@@ -6,10 +6,11 @@ given and what is allowed. Nothing below `load` reads a file or the environment.
 
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from core.errors import SettingsError
 from core.money import Price
@@ -81,6 +82,8 @@ class SimulatedEngine(_Frozen):
 
 
 Engine = Annotated[VllmEngine | SimulatedEngine, Field(discriminator="kind")]
+
+_KINDS = {"engine": "'vllm', 'simulated'", "source": "'path', 'hub', 'wheels'"}
 
 
 class Accelerator(_Frozen):
@@ -253,16 +256,44 @@ def load(path: Path) -> Settings:
     try:
         return Settings.model_validate(raw)
     except ValidationError as error:
-        raise SettingsError(path, [_problem(item) for item in error.errors()]) from error
+        raise SettingsError(path, _problems(error, raw)) from error
 
 
-def _problem(item: object) -> str:
-    """One pydantic error as `field: what is allowed (got ...)`."""
-    assert isinstance(item, dict)
-    where = ".".join(str(part) for part in item["loc"]) or "(whole file)"
-    allowed = item["msg"].removeprefix("Value error, ")
-    given = item.get("input")
-    shown = "" if isinstance(given, dict | list) else f" (got {given!r})"
+def _problems(error: ValidationError, raw: object) -> list[str]:
+    """Each wrong field as `field: what is allowed (got ...)`; a union's members on one line."""
+    found: dict[str, tuple[list[str], str]] = {}
+    for item in error.errors():
+        given = item["input"]
+        if item["type"] == "too_short" and len(given) > item["ctx"]["actual_length"]:
+            continue  # pydantic counts good items only, and the bad ones are told by themselves
+        shown = "" if isinstance(given, dict | list) else f" (got {given!r})"
+        allowed, _ = found.setdefault(_field(item, raw), ([], shown))
+        allowed.append(_allowed(item))
+    return [
+        f"{where}: {' or '.join(allowed).replace('or Input should be ', 'or ')}{shown}"
+        for where, (allowed, shown) in found.items()
+    ]
+
+
+def _field(item: ErrorDetails, raw: object) -> str:
+    """The field as it is spelt in the file: pydantic's own words for a union's members go."""
+    names: list[str] = []
+    at: Any = raw
+    *_, last = item["loc"] or ("",)
+    for part in item["loc"]:
+        if part in (at if isinstance(at, dict) else range(len(at)) if isinstance(at, list) else ()):
+            at = at[part]
+            names.append(str(part))
+    if item["type"] == "missing":
+        names.append(str(last))
+    return ".".join(names) or "(whole file)"
+
+
+def _allowed(item: ErrorDetails) -> str:
     if item["type"] == "extra_forbidden":
-        allowed = "is not a known setting"
-    return f"{where}: {allowed}{shown}"
+        return "is not a known setting"
+    if item["type"] == "union_tag_not_found":
+        return f"needs `kind`, one of {_KINDS[str(item['loc'][-1])]}"
+    if item["type"] == "union_tag_invalid":
+        return f"`kind` must be one of {item['ctx']['expected_tags']}, not {item['ctx']['tag']!r}"
+    return item["msg"].removeprefix("Value error, ")

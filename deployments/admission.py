@@ -93,6 +93,7 @@ class Admission:
                 "`stream_options` is only allowed when `stream` is true.", param="stream_options"
             )
         return Call(
+            call_id=uuid.uuid4().hex,
             request_id=id_,
             endpoint=endpoint,
             tenant=tenant(headers),

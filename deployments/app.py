@@ -18,7 +18,7 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.config import AutoscalingConfig
 
-from core.settings import Replicas, Settings, Tier, VllmEngine, load
+from core.settings import Replicas, Settings, Tier, VllmEngine
 from deployments import environment
 from deployments.engine import Engine
 from deployments.gateway import GATEWAY_DEPLOYMENT, Gateway
@@ -47,8 +47,8 @@ class Args(BaseModel):
     home: Path | None = None
 
     def settings(self) -> Settings:
-        """The settings file, checked."""
-        return load(self.config)
+        """The settings file, checked; raises `SettingsError`."""
+        return environment.settings(self.config)
 
     def home_folder(self) -> Path:
         """Where files are kept on the node that runs the part."""

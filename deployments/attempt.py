@@ -5,7 +5,6 @@ error, a timeout or a client that left. Ending is synchronous and never raises, 
 a `finally` while a task is being cancelled.
 """
 
-import uuid
 from dataclasses import dataclass
 
 from core.call import Call, Decision, Usage
@@ -45,7 +44,6 @@ class Attempt:
         self._tier = tier
         self._kind = kind
         self._number = number
-        self._line_id = uuid.uuid4().hex
         self._started_s = books.clock.monotonic_s()
         self._first_s: float | None = None
         self._closed = False
@@ -58,7 +56,7 @@ class Attempt:
     @property
     def engine_request_id(self) -> str:
         """The id inside the engine, which may not see a client's own id twice at once."""
-        return f"{self._call.request_id}-{self._line_id[:8]}"
+        return f"{self._call.request_id}-{self._call.call_id[:8]}-{self._number}"
 
     def left_s(self, call: Call) -> float:
         """Seconds to the call's deadline, at least a millisecond."""
@@ -104,6 +102,7 @@ class Attempt:
         cost = 0 if hit else self.cost_usd_micros(usage)
         served = outcome is Outcome.SUCCESS
         return LedgerLine(
+            call_id=call.call_id,
             request_id=call.request_id,
             attempt=self._number,
             kind=Kind.CANCELLED if outcome is Outcome.CANCELLED else self._kind,
@@ -113,7 +112,7 @@ class Attempt:
             tier=self._tier.name,
             model=self._tier.model,
             route_code=self._decision.code,
-            difficulty=self._decision.score,
+            difficulty=self._decision.difficulty,
             router_version=self._books.router_version,
             price_version=self._tier.price.version,
             usage=usage,

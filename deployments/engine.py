@@ -9,6 +9,8 @@ import os
 from pathlib import Path
 from typing import Any, Protocol
 
+import ray
+
 from core import log
 from core.call import TierSignal
 from core.settings import SimulatedEngine, Tier
@@ -78,9 +80,9 @@ class Engine:
         """The engine's metrics in Prometheus text format."""
         return self._engine.metrics_text()
 
-    async def pid(self) -> int:
-        """The replica's process id, for fault tests."""
-        return os.getpid()
+    async def where(self) -> dict[str, object]:
+        """The process and the Ray node of this replica."""
+        return {"pid": os.getpid(), "node_id": ray.get_runtime_context().get_node_id()}
 
     def __del__(self) -> None:
         """Serve deletes the replica when it is retired."""

@@ -1,11 +1,17 @@
 """The environment that every Ray process of a cluster needs, and where Hansom keeps its files.
 
-Ray Serve reads its flags once, while it is imported: call `prepare` before anything imports
-`ray.serve`, and give the same variables to every `ray start` (`cluster.yaml` does).
+This module imports nothing of Ray. Ray Serve reads its flags once, while it is imported: call
+`prepare` before anything imports `ray.serve`, and give the same variables to every `ray start`
+(`cluster.yaml` does).
 """
 
 import os
+import socket
 from pathlib import Path
+
+from autoscale.fit import fit, sizable
+from core.errors import SettingsError
+from core.settings import Settings, load
 
 # One hop costs 3.5 ms with Serve's default proxy and 0.3 ms with these (docs/benchmarks.md).
 RAY_FLAGS = {
@@ -31,22 +37,47 @@ def home() -> Path:
     return Path(os.environ.get("HANSOM_HOME") or Path.home() / ".cache" / "hansom").absolute()
 
 
-def prepare(run_folder: Path | None = None) -> None:
-    """Set the flags that the caller's environment leaves open; `run_folder` for a local cluster.
+def settings(config: Path) -> Settings:
+    """The settings of a file, once every tier that tells its GPU and its shape is known to fit.
 
-    HAProxy keeps its sockets there, so that two clusters on one machine don't share them.
+    Raises `SettingsError` with the numbers of each tier that does not.
+    """
+    checked = load(config)
+    found = {tier.name: fit(tier) for tier in checked.tiers if sizable(tier)}
+    problems = [f"tiers.{name}: {one.reason}" for name, one in found.items() if not one.fits]
+    if problems:
+        raise SettingsError(config, problems)
+    return checked
+
+
+def prepare(scratch: Path | None = None) -> None:
+    """Set the flags that the caller's environment leaves open.
+
+    `scratch` is for a cluster on this machine only: a new, short folder in which HAProxy keeps its
+    sockets (their paths may have 97 bytes); it and free ports keep two clusters on one machine
+    apart.
     """
     flags = dict(RAY_FLAGS)
-    if run_folder is not None:
-        flags |= LOCAL_FLAGS
-        haproxy = run_folder / "haproxy"
+    if scratch is not None:
+        haproxy = scratch / "h"
         haproxy.mkdir(parents=True, exist_ok=True)
-        flags |= {
+        flags |= LOCAL_FLAGS | {
             "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(haproxy / "haproxy.cfg"),
             "RAY_SERVE_HAPROXY_SOCKET_PATH": str(haproxy / "admin.sock"),
             "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(haproxy / "metrics.sock"),
             "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(haproxy),
             "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(haproxy / "server-state"),
+            "RAY_SERVE_HAPROXY_METRICS_PORT": str(_free_port()),
+            "RAY_SERVE_HAPROXY_STATS_PORT": str(_free_port()),
+            "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(_free_port()),
         }
     for name, value in flags.items():
         os.environ.setdefault(name, value)
+
+
+def _free_port() -> int:
+    """A port that nobody listened on a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        port: int = probe.getsockname()[1]
+        return port

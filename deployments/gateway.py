@@ -21,7 +21,7 @@ from core.settings import Settings
 from deployments.admission import Admission
 from deployments.attempt import Books
 from deployments.board import Board, load_scorer, make_policy
-from deployments.handles import ENGINE_DEPLOYMENT, TierReplicas, tier_app
+from deployments.handles import ENGINE_DEPLOYMENT, ServeReplicas, TierReplicas, tier_app
 from deployments.ingress import Generation, Routes, application
 from deployments.ledger import LEDGER_APP, LEDGER_DEPLOYMENT
 from deployments.observe import Scraper
@@ -56,7 +56,8 @@ class Gateway:
         )
         stall_s = settings.limits.stall_timeout_s
         self._tiers = {
-            tier.name: TierReplicas(tier.name, self._http, stall_s) for tier in settings.tiers
+            tier.name: TierReplicas(tier.name, ServeReplicas(tier.name), self._http, stall_s)
+            for tier in settings.tiers
         }
         for replicas in self._tiers.values():
             replicas.running()  # begins to listen, so that the first request finds them

@@ -7,7 +7,7 @@ closes the connection to the engine, which aborts the work there.
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 
 import aiohttp
@@ -62,17 +62,17 @@ async def generate(
     stack = AsyncExitStack()
     chosen = ""
     try:
-        left_s = attempt.left_s(ride.call)
-        replica, upstream = await stack.enter_async_context(
+        replica = replicas.choose(skip)
+        chosen = replica.id
+        upstream = await stack.enter_async_context(
             replicas.post(
+                replica,
                 f"/v1/{ride.call.endpoint.value}",
                 _engine_body(ride.call, attempt.tier.model),
                 {"content-type": "application/json", "x-request-id": attempt.engine_request_id},
-                left_s,
-                skip,
+                attempt.left_s(ride.call),
             )
         )
-        chosen = replica.id
         if upstream.status != 200:
             raise _refusal(upstream, await upstream.read(), attempt.tier.name)
         if ride.call.stream:
@@ -164,6 +164,7 @@ async def _open_stream(
         raise EngineFailed(str(relay.failure.get("message") or "The engine failed."))
     attempt.first_byte()
     body = _relay(ride, attempt, stack, upstream, relay, first, store)
+    await anext(body)  # closing a generator that never began would settle nothing
     return Reply(200, body, headers(call, ride.decision, attempt.tier, cache=ride.cache))
 
 
@@ -177,28 +178,36 @@ async def _relay(
     store: Store,
 ) -> AsyncGenerator[bytes, None]:
     """Pass the stream on to its end, and settle however it ends."""
-    outcome, error_code = Outcome.CANCELLED, None
+    outcome = Outcome.CANCELLED
+    fault: HansomError | None = None
     try:
+        yield b""  # taken by `_open_stream`
         yield first
-        async for block in upstream.content.iter_any():
-            if events := relay.feed(block):
-                yield events
-        if relay.finished and relay.failure is None:
-            outcome = Outcome.SUCCESS
-        else:
-            outcome, error_code = Outcome.ERROR, "stream_broken"
-            yield error_event(_broken(attempt.tier.name))
-    except aiohttp.ClientError:
-        outcome, error_code = Outcome.ERROR, "stream_broken"
-        yield error_event(_broken(attempt.tier.name))
-    except TimeoutError:
-        outcome, error_code = Outcome.TIMEOUT, "deadline_exceeded"
-        yield error_event(deadline_exceeded(ride.call))
+        try:
+            async for block in upstream.content.iter_any():
+                if events := relay.feed(block):
+                    yield events
+            outcome, fault = Outcome.ERROR, _broken(attempt.tier.name)
+        except (aiohttp.ClientError, ValueError):
+            outcome, fault = Outcome.ERROR, _broken(attempt.tier.name)
+        except TimeoutError:
+            outcome, fault = Outcome.TIMEOUT, deadline_exceeded(ride.call)
+        if fault and not relay.finished:
+            yield error_event(fault)
     finally:
-        attempt.close(outcome, relay.usage, error=error_code, cache=ride.cache)
-        if outcome is Outcome.SUCCESS and ride.store_key:
-            store(ride.store_key, attempt, orjson.dumps(assemble(relay.kept)), relay.usage)
+        if relay.complete:  # also for a client that hangs up on the last event
+            outcome, fault = Outcome.SUCCESS, None
+        error = fault.code if fault else None
+        attempt.close(outcome, relay.usage, error=error, cache=ride.cache)
+        if relay.complete and ride.store_key:
+            _keep(ride.store_key, attempt, relay, store)
         await stack.aclose()
+
+
+def _keep(key: str, attempt: Attempt, relay: SseRelay, store: Store) -> None:
+    """Store a complete stream; one that cannot be put together is not kept."""
+    with suppress(ValueError):
+        store(key, attempt, orjson.dumps(assemble(relay.kept)), relay.usage)
 
 
 def _broken(tier: str) -> EngineFailed:

@@ -9,7 +9,7 @@ address, so the one private path to it stands in `_running` and nowhere else;
 The choice is least requests in flight from this gateway, which needs no message to anyone.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -37,68 +37,78 @@ class Replica:
     url: str
 
 
-class TierReplicas:
-    """The running replicas of one tier, seen from one gateway."""
+Running = Callable[[], list[Replica]]
 
-    def __init__(self, tier: str, http: aiohttp.ClientSession, stall_timeout_s: float) -> None:
+
+class ServeReplicas:
+    """The `Running` of a tier in a Serve cluster; asks nobody, Serve tells every handle."""
+
+    def __init__(self, tier: str) -> None:
+        self._handle = serve.get_deployment_handle(ENGINE_DEPLOYMENT, tier_app(tier))
+        self._node_id = ray.get_runtime_context().get_node_id()
+
+    def __call__(self) -> list[Replica]:
+        """Replicas that Serve calls running now; the first call begins to listen."""
+        return _running(self._handle, self._node_id)
+
+
+class TierReplicas:
+    """The replicas of one tier, seen from one gateway; `running` lists those there are now."""
+
+    def __init__(
+        self, tier: str, running: Running, http: aiohttp.ClientSession, stall_timeout_s: float
+    ) -> None:
         self.tier = tier
+        self.running = running
         self._http = http
         self._stall_timeout_s = stall_timeout_s
-        self._handle: DeploymentHandle | None = None
-        self._node_id = ray.get_runtime_context().get_node_id()
         self._in_flight: dict[str, int] = {}
-
-    @property
-    def handle(self) -> DeploymentHandle:
-        """The ordinary Serve handle, for control calls and to wake a tier from zero."""
-        if self._handle is None:
-            self._handle = serve.get_deployment_handle(ENGINE_DEPLOYMENT, tier_app(self.tier))
-        return self._handle
 
     @property
     def in_flight(self) -> int:
         """Requests this gateway has open on the tier."""
         return sum(self._in_flight.values())
 
-    def running(self) -> list[Replica]:
-        """Replicas that can be reached now."""
-        return _running(self.handle, self._node_id)
+    def left(self, skip: frozenset[str]) -> list[Replica]:
+        """Running replicas that are not in `skip`."""
+        return [replica for replica in self.running() if replica.id not in skip]
+
+    def choose(self, skip: frozenset[str] = frozenset()) -> Replica:
+        """The least busy replica not in `skip`; raises `Unavailable` when none is left."""
+        if not (candidates := self.left(skip)):
+            raise Unavailable(
+                f"No replica of tier {self.tier!r} is running.",
+                code="no_replica",
+                retry_after_s=5,
+            )
+        return min(candidates, key=lambda replica: self._in_flight.get(replica.id, 0))
 
     @asynccontextmanager
     async def post(
-        self,
-        path: str,
-        body: bytes,
-        headers: dict[str, str],
-        timeout_s: float,
-        skip: frozenset[str] = frozenset(),
-    ) -> AsyncIterator[tuple[Replica, aiohttp.ClientResponse]]:
-        """Open `POST path` on the least busy replica not in `skip`.
+        self, replica: Replica, path: str, body: bytes, headers: dict[str, str], timeout_s: float
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Open `POST path` on a replica.
 
         Leaving the block before the answer is complete closes the connection, which aborts
-        the request in the engine. Raises `Unavailable` when no replica is left, aiohttp's
-        `ClientError` when the replica cannot be reached or is silent for `stall_timeout_s`, and
-        `TimeoutError` when `timeout_s` has passed, then or later while reading.
+        the request in the engine. Raises aiohttp's `ClientError` when the replica cannot be
+        reached or is silent for `stall_timeout_s`, and `TimeoutError` when `timeout_s` has
+        passed, then or later while reading.
         """
-        candidates = [replica for replica in self.running() if replica.id not in skip]
-        if not candidates:
-            raise Unavailable(f"No replica of tier {self.tier!r} is running.", retry_after_s=5)
-        chosen = min(candidates, key=lambda replica: self._in_flight.get(replica.id, 0))
-        self._in_flight[chosen.id] = self._in_flight.get(chosen.id, 0) + 1
+        self._in_flight[replica.id] = self._in_flight.get(replica.id, 0) + 1
         timeout = aiohttp.ClientTimeout(
             total=timeout_s, sock_connect=_CONNECT_TIMEOUT_S, sock_read=self._stall_timeout_s
         )
         try:
             async with self._http.post(
-                chosen.url + path, data=body, headers=headers, timeout=timeout
+                replica.url + path, data=body, headers=headers, timeout=timeout
             ) as response:
-                yield chosen, response
+                yield response
         finally:
-            left = self._in_flight[chosen.id] - 1
+            left = self._in_flight[replica.id] - 1
             if left:
-                self._in_flight[chosen.id] = left
+                self._in_flight[replica.id] = left
             else:
-                del self._in_flight[chosen.id]
+                del self._in_flight[replica.id]
 
 
 def _running(handle: DeploymentHandle, own_node_id: str) -> list[Replica]:

@@ -1,14 +1,13 @@
 """Hansom on one machine: Redis, a Ray cluster of its own, and the Serve applications.
 
 Promises: `LocalCluster` starts only processes of its own and stops those and no others, however it
-ends; two of them never share a run folder. Import this module only after
-`deployments.environment.prepare`, because Ray Serve reads its flags while it is imported.
+ends. `scratch` must be a new folder with a short path: Ray and HAProxy put sockets there. Import
+this module only after `deployments.environment.prepare`, because Ray Serve reads its flags while
+it is imported.
 """
 
 import logging
 import os
-import shutil
-import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
@@ -38,13 +37,15 @@ _OBJECT_STORE_BYTES = 100 * 2**20
 class LocalCluster:
     """A context manager: everything runs inside, nothing after."""
 
-    def __init__(self, config: Path, settings: Settings, home: Path, progress: Progress) -> None:
+    def __init__(
+        self, config: Path, settings: Settings, home: Path, scratch: Path, progress: Progress
+    ) -> None:
         self._config = config.absolute()
         self._settings = settings
         self._home = home
+        self._scratch = scratch
         self._progress = progress
         self._redis: RedisServer | None = None
-        self._ray_folder: Path | None = None
 
     @property
     def redis_url(self) -> str:
@@ -85,9 +86,6 @@ class LocalCluster:
         if self._redis is not None:
             self._redis.stop()
             self._redis = None
-        if self._ray_folder is not None:
-            shutil.rmtree(self._ray_folder, ignore_errors=True)
-            self._ray_folder = None
 
     def _start(self) -> None:
         run = self._home / "run"
@@ -97,8 +95,6 @@ class LocalCluster:
             self._redis = RedisServer(self._home / "redis", run / "redis.sock")
             self._redis.start()
         self._step("starting Ray")
-        # Ray puts sockets there, and a unix socket's path may have 107 bytes.
-        self._ray_folder = Path(tempfile.mkdtemp(prefix="hansom-ray-"))
         ray.init(
             address="local",
             num_cpus=max(os.cpu_count() or 1, 2),
@@ -107,7 +103,7 @@ class LocalCluster:
             log_to_driver=False,
             logging_level=logging.WARNING,
             namespace="hansom",
-            _temp_dir=str(self._ray_folder),
+            _temp_dir=str(self._scratch),
         )
         server = self._settings.server
         serve.start(http_options=HTTPOptions(host=server.host, port=server.port))

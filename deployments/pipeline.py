@@ -70,14 +70,16 @@ class Pipeline:
         failure: HansomError | None = None
         number = 0
         for place, name in enumerate((ride.decision.tier, *ride.decision.fallbacks)):
-            failed: frozenset[str] = frozenset()
+            replicas, failed = self._tiers[name], frozenset[str]()
             for nth in range(_REPLICAS_PER_TIER):
+                if failed and not replicas.left(failed):
+                    break
                 kind = Kind.RETRY if nth else Kind.FALLBACK if place else Kind.ANSWER
                 tier = self._books.settings.tier(name)
                 attempt = Attempt(self._books, ride.call, ride.decision, tier, kind, number)
                 number += 1
                 try:
-                    return await generate(ride, attempt, self._tiers[name], failed, self._store)
+                    return await generate(ride, attempt, replicas, failed, self._store)
                 except ReplicaFailed as error:
                     failed |= {error.replica_id}
                     failure = error.cause

@@ -35,8 +35,8 @@ def headers(
         "x-hansom-route-reason": f"{decision.code}; {decision.reason}",
         "x-hansom-cache": "miss" if cache == "off" else cache,
     }
-    if decision.score is not None:
-        sent["x-hansom-difficulty"] = f"{decision.score:.4f}"
+    if decision.difficulty is not None:
+        sent["x-hansom-difficulty"] = f"{decision.difficulty:.4f}"
     if call.stream:
         sent["cache-control"] = "no-cache"
     elif cost_usd_micros is not None:

@@ -200,12 +200,12 @@ class _Play:
 
 
 async def _read(receive: Any) -> bytes:
-    body = b""
+    parts: list[bytes] = []
     while True:
-        message: dict[str, Any] = await receive()
-        body += message.get("body", b"")
+        message = await receive()
+        parts.append(message.get("body", b""))
         if not message.get("more_body"):
-            return body
+            return b"".join(parts)
 
 
 async def _reply(send: Any, status: int, body: dict[str, Any]) -> None:

@@ -63,6 +63,11 @@ class SseRelay:
         self.failure: dict[str, object] | None = None
 
     @property
+    def complete(self) -> bool:
+        """The whole answer came; nothing follows it, nor an error."""
+        return self.finished and self.failure is None
+
+    @property
     def usage(self) -> Usage:
         """Tokens so far: the engine's final count, or its last running one."""
         if self._final_usage is not None:
@@ -78,10 +83,15 @@ class SseRelay:
             self._tail = data
             return b""
         whole, self._tail = data[:cut], data[cut:]
-        if self._held or _SPECIAL.search(whole):
+        if self._held or self.finished or _SPECIAL.search(whole):
             return b"".join(self._one(event) for event in _events(whole))
-        self._latest = whole
+        self._note(whole)
         return self._pass(_USAGE.sub(b"", whole))
+
+    def _note(self, events: bytes) -> None:
+        """Remember the last running usage; an event without one doesn't take it back."""
+        if b',"usage":{' in events:
+            self._latest = events
 
     def _pass(self, events: bytes) -> bytes:
         if self._keep:
@@ -90,13 +100,17 @@ class SseRelay:
 
     def _one(self, event: bytes) -> bytes:
         """One event near the end; the last of them waits for the usage, which comes after it."""
+        if self.finished:
+            return b""
         if event == DONE:
             self.finished = True
             last = with_extra(self._held, self._closing(self.usage)) if self._held else b""
-            return self._pass(last + DONE)
+            self._pass(self._held + DONE)  # what is kept is for other requests than this one
+            return last + DONE
         if event.startswith(b'data: {"error"'):
+            self.finished = True
             self.failure = _error(event)
-            return event
+            return self._hold(b"") + event
         if b'"choices":[]' in event and b'"usage":{' in event:
             self._final_usage = parse_usage(payload(event).get("usage"))
             if self._want_usage:
@@ -104,7 +118,7 @@ class SseRelay:
             if self._keep:
                 self.kept.append(event)
             return b""
-        self._latest = event
+        self._note(event)
         event = _USAGE.sub(b"", event)
         if b'"finish_reason":"' in event:
             return self._hold(event)
