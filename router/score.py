@@ -1,0 +1,207 @@
+"""The learned score of a prompt: how likely each model is right, from a versioned artefact.
+
+Promises: an artefact is data only (no pickle); its weights are used only if their SHA-256 is the
+one in the manifest and their shapes fit this code; scoring is pure and takes well under 0.1 ms.
+`Score.need` is what a policy compares with its threshold: the expected gain of the large model,
+where the prompt is like those that were learned from. The less alike it is, the more it follows
+P(small wrong) times the share of such mistakes that the large model repairs in general: on unknown
+ground the difference of two guesses is noise, the first guess is not.
+Not covered: the cut-off, which belongs to the policy; and what these models would do in truth on
+a prompt unlike any in the training data, which `distance` tells.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import SettingsError
+from router.embed import EMBEDDING_SIZE
+from router.features import NAMES
+from router.trees import Forest
+
+DEFAULT_ARTEFACT = Path(__file__).with_name("weights") / "v1"
+MANIFEST_FILE, WEIGHTS_FILE = "manifest.json", "weights.npz"
+HEADS = 2  # 0: P(small right), 1: P(large right)
+# Standardised inputs are cut here: a prompt of 10,000 digits is odd, not 100 times odder.
+Z_LIMIT = 4.0
+NEIGHBOURS = 5
+
+
+class ArtefactError(SettingsError):
+    """The router's weights cannot be used; names the folder and what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What is expected of a prompt. All but `gain`, in [-1, 1], and `distance` lie in [0, 1].
+
+    `distance` is 1 - mean cosine to the `NEIGHBOURS` nearest of a sample of the training prompts;
+    `need` is how much the large model is needed; never negative, for a loss is no need.
+    """
+
+    difficulty: float
+    gain: float
+    p_small: float
+    p_large: float
+    distance: float
+    need: float
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """The arrays of an artefact; F surface features, E embedding size, S sampled prompts.
+
+    centre, scale (F + E,); linear (2, F + E); bias (2,); tree_* as in `Forest`;
+    platt (2, 2): slope and offset per head on the mean logit; sample (S, E) unit rows;
+    reach (3,): the distances at which a prompt begins to be and is wholly strange, and the share
+    of the small model's mistakes that the large one repairs.
+    """
+
+    centre: NDArray[np.float32]
+    scale: NDArray[np.float32]
+    linear: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    tree_feature: NDArray[np.int16]
+    tree_threshold: NDArray[np.float32]
+    tree_leaf: NDArray[np.float32]
+    platt: NDArray[np.float32]
+    sample: NDArray[np.float32]
+    reach: NDArray[np.float32]
+
+    @property
+    def forest(self) -> Forest:
+        """The trees of both heads."""
+        return Forest(HEADS, self.tree_feature, self.tree_threshold, self.tree_leaf)
+
+    def problems(self) -> list[str]:
+        """What does not fit this code, in words; empty when all is well."""
+        size = len(NAMES) + EMBEDDING_SIZE
+        trees, inner = self.tree_feature.shape if self.tree_feature.ndim == 2 else (0, 0)
+        wanted: dict[str, tuple[int, ...]] = {
+            "centre": (size,),
+            "scale": (size,),
+            "linear": (HEADS, size),
+            "bias": (HEADS,),
+            "tree_threshold": (trees, inner),
+            "tree_leaf": (trees, inner + 1),
+            "platt": (HEADS, 2),
+            "sample": (len(self.sample), EMBEDDING_SIZE),
+            "reach": (3,),
+        }
+        found = [
+            f"{name} has shape {getattr(self, name).shape}, wanted {shape}"
+            for name, shape in wanted.items()
+            if getattr(self, name).shape != shape
+        ]
+        if trees % HEADS or (inner + 1) & inner:
+            found.append(f"tree_feature of shape {self.tree_feature.shape} is not whole trees")
+        return found
+
+
+def mean_logits(
+    weights: Weights, embeddings: NDArray[np.float32], surfaces: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """(N, 2) mean of the linear and the tree logit, before calibration.
+
+    `embeddings` (N, E) and `surfaces` (N, F), row by row of the same prompts.
+    """
+    rows = np.hstack([surfaces, embeddings])
+    standard = np.clip((rows - weights.centre) / weights.scale, -Z_LIMIT, Z_LIMIT)
+    linear = standard @ weights.linear.T + weights.bias
+    mean: NDArray[np.float64] = (linear + weights.forest.logits(surfaces)) / 2
+    return mean
+
+
+def distances(sample: NDArray[np.float32], embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(N,) 1 - mean cosine of each (N, E) unit row to its nearest rows of `sample` (S, E)."""
+    cosines = embeddings @ sample.T
+    nearest = np.partition(cosines, -NEIGHBOURS, axis=1)[:, -NEIGHBOURS:]
+    found: NDArray[np.float32] = 1.0 - nearest.mean(axis=1)
+    return found
+
+
+def need(
+    probability: NDArray[np.float64], distance: NDArray[np.float64], reach: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """(N,) how much the large model is needed, from (N, 2) probabilities and (N,) distances."""
+    near, far, repaired = reach
+    strange = np.clip((distance - near) / (far - near), 0, 1)
+    gain = probability[:, 1] - probability[:, 0]
+    wrong = 1 - probability[:, 0]
+    return np.asarray(np.clip((1 - strange) * gain + strange * repaired * wrong, 0, 1))
+
+
+class Scorer:
+    """A loaded artefact. Safe to share between threads: nothing changes after loading."""
+
+    def __init__(self, weights: Weights, version: str, threshold: float) -> None:
+        self._weights = weights
+        self.version = version
+        self.threshold = threshold
+
+    @classmethod
+    def load(cls, folder: Path = DEFAULT_ARTEFACT) -> Scorer:
+        """Read and check an artefact; raises `ArtefactError`."""
+        try:
+            manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+            packed = (folder / WEIGHTS_FILE).read_bytes()
+            sha256, names = manifest["weights_sha256"], manifest["features"]
+            version, threshold = str(manifest["version"]), float(manifest["threshold"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ArtefactError(folder, [f"unreadable: {error!r}"]) from error
+        if hashlib.sha256(packed).hexdigest() != sha256:
+            raise ArtefactError(folder, [f"{WEIGHTS_FILE} is not the file the manifest describes"])
+        if tuple(names) != NAMES:
+            raise ArtefactError(folder, ["it was trained on other surface features than these"])
+        weights = unpack(packed, folder)
+        if problems := weights.problems():
+            raise ArtefactError(folder, problems)
+        return cls(weights, version, threshold)
+
+    def score(self, embedding: NDArray[np.float32], surface: NDArray[np.float32]) -> Score:
+        """Score one prompt from its (E,) unit embedding and (F,) surface features."""
+        logits = mean_logits(self._weights, embedding[None], surface[None])[0]
+        slopes, offsets = self._weights.platt.T
+        p_small, p_large = (_sigmoid(float(logit)) for logit in slopes * logits + offsets)
+        distance = float(distances(self._weights.sample, embedding[None])[0])
+        probability = np.array([[p_small, p_large]])
+        return Score(
+            difficulty=1.0 - p_small,
+            gain=p_large - p_small,
+            p_small=p_small,
+            p_large=p_large,
+            distance=distance,
+            need=float(need(probability, np.array([distance]), self._weights.reach)[0]),
+            version=self.version,
+        )
+
+
+def pack(weights: Weights) -> bytes:
+    """The bytes of `weights.npz`; the sample is kept in half precision."""
+    buffer = io.BytesIO()
+    arrays = {field.name: getattr(weights, field.name) for field in fields(Weights)}
+    np.savez_compressed(buffer, **{**arrays, "sample": weights.sample.astype(np.float16)})
+    return buffer.getvalue()
+
+
+def unpack(packed: bytes, source: Path) -> Weights:
+    """The arrays of a `weights.npz`; `source` only names it in an error."""
+    try:
+        with np.load(io.BytesIO(packed), allow_pickle=False) as archive:
+            arrays = {field.name: archive[field.name] for field in fields(Weights)}
+    except (OSError, ValueError, KeyError) as error:
+        raise ArtefactError(source, [f"unreadable weights: {error!r}"]) from error
+    return Weights(**{**arrays, "sample": arrays["sample"].astype(np.float32)})
+
+
+def _sigmoid(logit: float) -> float:
+    return 1.0 / (1.0 + math.exp(-min(max(logit, -30.0), 30.0)))

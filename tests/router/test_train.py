@@ -1,0 +1,78 @@
+"""Training keeps its rows apart; serving never needs what training needs."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from router import card
+from router.dataset import FOLDS, OWN, SOURCES, Table
+from router.evaluate import Interval
+from router.features import NAMES
+from router.score import EMBEDDING_SIZE
+from router.train import OWN_WEIGHT, Unseen, calibrated, splits, weighted
+
+SERVING = ("router.policy", "router.score", "router.features", "router.embed")
+FOR_TRAINING = {"pandas", "sklearn", "lightgbm", "pyarrow", "scipy"}
+
+
+@pytest.fixture
+def table() -> Table:
+    size = 60
+    generator = np.random.default_rng(0)
+    return Table(
+        source=np.array([*SOURCES, OWN] * 10),
+        prompt=tuple(f"prompt {index}" for index in range(size)),
+        right=generator.random((size, 2)),
+        embeddings=np.zeros((size, EMBEDDING_SIZE), dtype=np.float32),
+        surfaces=np.zeros((size, len(NAMES)), dtype=np.float32),
+        fold=np.arange(size) % FOLDS,
+    )
+
+
+def test_serving_imports_nothing_that_only_training_needs():
+    code = f"import sys, {', '.join(SERVING)}; print(*sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not FOR_TRAINING & set(out.stdout.split())
+
+
+@pytest.mark.parametrize("by_source", [False, True])
+def test_no_row_is_trained_and_tested_on_at_once(table: Table, by_source: bool):
+    for train, test in splits(table, by_source=by_source):
+        assert not set(train) & set(test)
+        key = table.source if by_source else table.fold
+        assert not set(key[train]) & set(key[test])
+
+
+def test_every_row_is_tested_once_by_folds(table: Table):
+    tested = np.concatenate([test for _, test in splits(table, by_source=False)])
+    assert sorted(tested) == list(range(60))
+
+
+def test_our_own_prompts_count_as_often_as_said(table: Table):
+    rows = weighted(table, np.arange(60))
+    assert (table.source[rows] == OWN).sum() == 10 * OWN_WEIGHT
+    assert len(rows) == 60 + 10 * (OWN_WEIGHT - 1)
+
+
+def test_calibration_does_not_see_the_fold_it_calibrates(table: Table):
+    rows = np.arange(60)
+    raw = Unseen(rows, table.right * 4 - 2, table.right, np.zeros(60))
+    before = calibrated(table, raw, raw, by_source=False).probability
+    here = table.fold == 0
+    table.right[here] = 1 - table.right[here]
+    after = calibrated(table, raw, raw, by_source=False).probability
+    assert np.array_equal(before[here], after[here])
+    assert not np.array_equal(before[~here], after[~here])
+
+
+def test_the_card_tells_what_was_measured():
+    interval = Interval(0.612, 0.600, 0.624)
+    line = card.Line("mmlu", 1234, 0.5, 0.7, interval, 0.3, 0.6, interval, 0.02, 0.03)
+    own = card.Own(10, 0.9, 20, 0.8)
+    candidate = card.Candidate("ridge", 0.61, 0.6, 0.5, 0.52)
+    study = card.Study((candidate,), (line,), (line,), own, own, 0.13, 0.75, 0.5, (0.6, 1.0, 0.3))
+    page = card.render("v9", study)
+    for told in ("v9", "0.612 [0.600, 0.624]", "1,234", "90.0% of 10", "0.1300", "75%", "ridge"):
+        assert told in page
