@@ -64,7 +64,7 @@ def report(config: Path, hours: float | None, *, as_json: bool) -> None:
     console = Console()
     console.print(_summary(made))
     console.print(_tiers(made))
-    console.print(f"[dim]Savings: {made.counterfactual}[/dim]")
+    console.print(f"[dim]{made.counterfactual}[/dim]")
 
 
 def _print(lines: list[Tailed], *, as_json: bool, header: bool = True) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from sqlalchemy.exc import SQLAlchemyError
 
 from core.errors import HansomError
 
@@ -94,5 +95,12 @@ def run() -> None:
     except HansomError as error:
         typer.secho(f"hansom: {error.message}", fg="red", err=True)
         raise SystemExit(1) from None
+    except SQLAlchemyError as error:
+        typer.secho(f"hansom: the ledger cannot be read: {error.__cause__}", fg="red", err=True)
+        raise SystemExit(1) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    run()

@@ -22,11 +22,16 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120
 _TPOT_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
 
 
+def new_registry() -> CollectorRegistry:
+    """A registry for one deployment's own metrics."""
+    return CollectorRegistry()
+
+
 class Metrics:
     """The gateway's registry; one per replica process."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        self.registry = new_registry()
         self.requests = self._counter(
             "hansom_requests", "Requests by endpoint and HTTP status.", "endpoint", "status"
         )

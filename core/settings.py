@@ -104,9 +104,9 @@ class Shape(_Frozen):
 
 
 class Replicas(_Frozen):
-    """How many replicas a tier may have."""
+    """How many replicas a tier may have; with two different bounds Serve scales between them."""
 
-    min: int = Field(1, ge=0)
+    min: int = Field(1, ge=1)
     max: int = Field(1, ge=1)
 
     @model_validator(mode="after")

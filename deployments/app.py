@@ -91,7 +91,13 @@ def build_ledger(args: Args) -> Application:
     database = args.home_folder() / settings.ledger.path
     database.parent.mkdir(parents=True, exist_ok=True)
     return LEDGER.options(
-        num_replicas=1, health_check_period_s=1, ray_actor_options={"num_cpus": _CONTROL_CPUS}
+        num_replicas=1,
+        health_check_period_s=1,
+        # SQLite is a file: the drain stays on the node whose disk holds it.
+        ray_actor_options={
+            "num_cpus": _CONTROL_CPUS,
+            "resources": {"node:__internal_head__": 0.001},
+        },
     ).bind(
         args.redis(settings),
         settings.ledger.stream,

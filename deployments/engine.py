@@ -73,7 +73,7 @@ class Engine:
         }
 
     async def signal(self) -> TierSignal:
-        """The engine's load, for the gateway; calling it also wakes a tier from zero."""
+        """The engine's load now."""
         return self._engine.signal()
 
     async def metrics_text(self) -> str:

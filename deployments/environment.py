@@ -26,7 +26,6 @@ RAY_FLAGS = {
 # On one machine nothing must wait for other nodes' proxies to notice a retired replica.
 LOCAL_FLAGS = {
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0.1",
-    "RAY_AUTH_MODE": "disabled",
     "RAY_memory_monitor_refresh_ms": "0",
     "RAY_DEDUP_LOGS": "0",
 }

@@ -97,6 +97,11 @@ def _settled(error: BaseException, call: Call, attempt: Attempt, replica: str) -
             replica,
             EngineFailed(f"Tier {tier!r} did not answer ({type(error).__name__}). Try again."),
         )
+    if isinstance(error, ValueError):
+        attempt.close(Outcome.ERROR, Usage(), error="engine_nonsense")
+        return ReplicaFailed(
+            replica, EngineFailed(f"Tier {tier!r} did not answer in OpenAI's form ({error}).")
+        )
     if isinstance(error, TimeoutError):
         attempt.close(Outcome.TIMEOUT, Usage(), error="deadline_exceeded")
         return deadline_exceeded(call)

@@ -6,9 +6,10 @@ One replica; a second one would be harmless (each line has one identity) but use
 import asyncio
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client import Gauge, generate_latest
 
 from core import log
+from core.metrics import new_registry
 from ledger.drain import DrainStats, drain_forever
 from ledger.redis_store import StreamReader
 from ledger.sql_store import SqlStore
@@ -29,7 +30,7 @@ class Ledger:
         self._interval_s = interval_s
         self._stats = DrainStats()
         self._task: asyncio.Task[Any] | None = None
-        self._registry = CollectorRegistry()
+        self._registry = new_registry()
         self._gauges = {
             name: Gauge(f"hansom_ledger_{name}", text, registry=self._registry)
             for name, text in (

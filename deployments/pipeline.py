@@ -7,10 +7,11 @@ outlives it but the write to the cache, which has an owner and a deadline.
 
 import asyncio
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 
 import orjson
 
-from cache.eligible import AnswerFacts, Directives, eligible, storable
+from cache.eligible import AnswerFacts, Directives, Eligibility, eligible, storable
 from cache.exact import CachedAnswer, ExactCache
 from cache.key import exact_key
 from cache.replay import replay
@@ -25,6 +26,7 @@ from deployments.stream import with_extra
 from ledger.line import CacheResult, Kind, Outcome
 
 _REPLICAS_PER_TIER = 2
+_NO_CACHE = Eligibility(lookup=False, store=False, reason="switched off")
 
 
 class Pipeline:
@@ -47,11 +49,12 @@ class Pipeline:
         self._cache = cache
         self._tiers = tiers
         self._answer_version = answer_version
+        self._cache_on = books.settings.cache.exact
         self._writes: set[asyncio.Task[bool]] = set()
 
     async def respond(self, call: Call, directives: Directives) -> Reply:
         """Answer one admitted call; raises `HansomError` for what the client must be told."""
-        rule = eligible(call.body, directives)
+        rule = eligible(call.body, directives) if self._cache_on else _NO_CACHE
         key = self._key(call) if rule.lookup or rule.store else ""
         if rule.lookup and (hit := await self._cache.get(key)):
             return self._replayed(call, hit)
@@ -69,13 +72,16 @@ class Pipeline:
         """Try the decided tier, another replica of it, then the fallbacks."""
         failure: HansomError | None = None
         number = 0
-        for place, name in enumerate((ride.decision.tier, *ride.decision.fallbacks)):
+        places = (ride.decision.tier, *ride.decision.fallbacks)
+        for place, name in enumerate(places):
             replicas, failed = self._tiers[name], frozenset[str]()
             for nth in range(_REPLICAS_PER_TIER):
                 if failed and not replicas.left(failed):
                     break
                 kind = Kind.RETRY if nth else Kind.FALLBACK if place else Kind.ANSWER
                 tier = self._books.settings.tier(name)
+                if kind is Kind.FALLBACK:
+                    ride = fallen_back(ride, name)
                 attempt = Attempt(self._books, ride.call, ride.decision, tier, kind, number)
                 number += 1
                 try:
@@ -130,6 +136,13 @@ class Pipeline:
         task = asyncio.create_task(self._cache.put(key, answer))
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
+
+
+def fallen_back(ride: Ride, tier: str) -> Ride:
+    """The same ride with a reason that says which tier failed and which stands in."""
+    decision = ride.decision
+    reason = f"{decision.reason}; {decision.tier} failed: {tier} instead"
+    return replace(ride, decision=replace(decision, tier=tier, code="fallback", reason=reason))
 
 
 async def _once(block: bytes) -> AsyncGenerator[bytes, None]:

@@ -8,9 +8,10 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import Counter, Histogram, generate_latest
 
 from core import log
+from core.metrics import new_registry
 from router.conversation import read
 from router.embed import MiniLM
 from router.features import of_conversation
@@ -29,7 +30,7 @@ class Router:
         self._scorer = Scorer.load(weights) if weights else None
         self._embedder = MiniLM.installed()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="embed")
-        self._registry = CollectorRegistry()
+        self._registry = new_registry()
         self._scored_s = Histogram(
             "hansom_router_score_seconds", "Time of one score, embedding included, seconds.",
             buckets=_BUCKETS_S, registry=self._registry,

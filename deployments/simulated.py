@@ -11,9 +11,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import orjson
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client import Gauge, generate_latest
 
 from core.call import TierSignal
+from core.metrics import new_registry
 from core.settings import SimulatedEngine
 
 _HEADERS_SSE = [(b"content-type", b"text/event-stream; charset=utf-8")]
@@ -29,7 +30,7 @@ class Simulated:
         self._settings = settings
         self._model = model
         self._slots = asyncio.Semaphore(settings.max_concurrent)
-        self._registry = CollectorRegistry()
+        self._registry = new_registry()
         self._gauges = {
             name: Gauge(f"hansom_simulated_{name}", text, registry=self._registry)
             for name, text in (

@@ -153,3 +153,16 @@ def test_the_deploy_file_has_the_tiers_and_the_port_of_the_settings():
     assert named == [tier.name for tier in SETTINGS.tiers]
     assert SERVE["http_options"]["port"] == SETTINGS.server.port
     assert SERVE["http_options"]["host"] == SETTINGS.server.host
+
+
+def test_every_ray_start_has_the_flags_that_a_local_cluster_gets() -> None:
+    starts = [
+        command
+        for key in ("head_start_ray_commands", "worker_start_ray_commands")
+        for command in CLUSTER[key]
+        if "ray start" in command
+    ]
+    assert len(starts) == 2
+    for command in starts:
+        for name, value in RAY_FLAGS.items():
+            assert f"{name}={value}" in command
