@@ -36,7 +36,6 @@ CPU_KV_GIB = 4.0  # a guess where the settings leave it to vLLM
 SPARE_DISK_GIB = 2.0  # ledger, logs and Ray's object store files
 GPU_QUERY_TIMEOUT_S = 20
 REDIS_TIMEOUT_S = 2.0
-HAPROXY_PORTS = (8404, 9101)  # its statistics and its metrics: it does not start without them
 REPLICA_PORTS = range(30_000, 31_001)  # where Ray Serve gives each replica its own HTTP port
 
 
@@ -135,10 +134,7 @@ def check_server_port(settings: Settings) -> Check:
 
 
 def check_serve_ports(settings: Settings) -> Check:
-    """HAProxy's two ports, and one port for each replica that may ever run here."""
-    busy = [port for port in HAPROXY_PORTS if not _is_free(port)]
-    if busy:
-        return Check("serve ports", False, f"{busy} in use; HAProxy needs them", "free them")
+    """One port for each replica that may ever run here; HAProxy's own are chosen at the start."""
     wanted = settings.server.gateway_replicas + settings.router.replicas.max + 1
     wanted += sum(tier.replicas.max for tier in settings.tiers)
     free = sum(_is_free(port) for port in REPLICA_PORTS)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from core.errors import HansomError
 from core.money import usd
@@ -18,6 +18,7 @@ from ledger.report import Report, Waits, summarise
 from ledger.sql_store import SqlStore, Tailed, sqlite_url
 
 _POLL_S = 0.5
+_LEAST_WIDTH = 118
 _COLUMNS = (
     "time",
     "request",
@@ -31,6 +32,7 @@ _COLUMNS = (
     "TTFT",
     "ends",
 )
+_MAY_SHRINK = ("request", "reason")  # so that 80 columns never cut an amount
 
 
 def open_store(config: Path) -> SqlStore:
@@ -61,7 +63,7 @@ def report(config: Path, hours: float | None, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(made.as_dict()))
         return
-    console = Console()
+    console = _console()
     console.print(_summary(made))
     console.print(_tiers(made))
     console.print(f"[dim]{made.counterfactual}[/dim]")
@@ -72,11 +74,12 @@ def _print(lines: list[Tailed], *, as_json: bool, header: bool = True) -> None:
         for tailed in lines:
             typer.echo(json.dumps({"seq": tailed.seq, **asdict(tailed.line)}))
         return
-    table = Table(*_COLUMNS, show_header=header, box=None, pad_edge=False)
+    columns = (Column(name, no_wrap=name not in _MAY_SHRINK) for name in _COLUMNS)
+    table = Table(*columns, show_header=header, box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for tailed in lines:
         table.add_row(*_cells(tailed.line))
     if lines:
-        Console().print(table)
+        _console().print(table)
 
 
 def _cells(line: LedgerLine) -> tuple[str, ...]:
@@ -141,3 +144,8 @@ def _waits(waits: Waits) -> str:
 
 def _seconds(value: float | None) -> str:
     return "–" if value is None else f"{value * 1000:.0f} ms" if value < 1 else f"{value:.2f} s"
+
+
+def _console() -> Console:
+    """At least as wide as the lines are: a folded table cannot be read or searched."""
+    return Console(width=max(Console().width, _LEAST_WIDTH))

@@ -1,11 +1,11 @@
-"""Progress in a terminal: a bar where the length is known, a spinner where it is not."""
+"""Progress in a terminal: a bar where the length is known, a running time where it is not."""
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 
 class TerminalProgress:
-    """`core.ports.Progress` on standard error; a finished step keeps its line and its time."""
+    """Several things going on at once, a line each, on standard error."""
 
     def __init__(self) -> None:
         self._bars = Progress(
@@ -16,23 +16,41 @@ class TerminalProgress:
             TimeElapsedColumn(),
             console=Console(stderr=True),
         )
-        self._task: int | None = None
+
+    def __enter__(self) -> "TerminalProgress":
+        """Begin to draw."""
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop drawing; the lines stay."""
+        self._bars.stop()
+
+    def lane(self) -> "Lane":
+        """A `core.ports.Progress` of one thing that has one step after the other."""
+        return Lane(self._bars)
+
+
+class Lane:
+    """One line at a time; a finished step keeps its line and its time."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._task: TaskID | None = None
 
     def start(self, label: str, total: int | None) -> None:
         """Begin a step, ending the one before."""
         self.done()
-        self._bars.start()
         self._task = self._bars.add_task(label, total=total)
 
     def advance(self, units: int) -> None:
         """Add to the running step."""
         if self._task is not None:
-            self._bars.advance(self._bars.tasks[self._task].id, units)
+            self._bars.advance(self._task, units)
 
     def done(self) -> None:
-        """End the running step and stop drawing."""
+        """End the running step."""
         if self._task is not None:
-            task = self._bars.tasks[self._task]
-            self._bars.update(task.id, total=task.total or 1, completed=task.total or 1)
+            total = next(task.total for task in self._bars.tasks if task.id == self._task) or 1
+            self._bars.update(self._task, total=total, completed=total)
             self._task = None
-        self._bars.stop()

@@ -7,7 +7,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import filelock
@@ -31,18 +32,21 @@ def serve(config: Path, as_json: bool) -> None:
     run = home / "run"
     run.mkdir(parents=True, exist_ok=True)
     stop = _stop_on_signals()
-    with _only_one(run, settings), tempfile.TemporaryDirectory(prefix="hansom-") as scratch:
-        environment.prepare(Path(scratch))
-        progress = TerminalProgress()
-        _prepare_weights(settings, home, progress)
+    with ExitStack() as stack:
+        stack.enter_context(_only_one(run, settings))
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hansom-")))
+        environment.prepare(scratch)
         # Ray Serve reads its flags while it is imported, so not before the environment is set.
         from deployments.local import LocalCluster
 
-        with LocalCluster(config, settings, home, Path(scratch), progress):
+        with TerminalProgress() as progress:
+            weights = _prepare_weights(settings, home, progress, stack)
+            cluster = LocalCluster(config, settings, home, scratch, progress.lane(), weights)
+            stack.enter_context(cluster)
             _wait_ready(settings)
-            _announce(settings, time.monotonic() - started_s, as_json)
-            stop.wait()
-            Console(stderr=True).print("\nstopping …")
+        _announce(settings, time.monotonic() - started_s, as_json)
+        stop.wait()
+        Console(stderr=True).print("\nstopping …")
 
 
 def base_url(settings: Settings) -> str:
@@ -94,15 +98,23 @@ def _only_one(run: Path, settings: Settings) -> Iterator[None]:
         lock.release()
 
 
-def _prepare_weights(settings: Settings, home: Path, progress: TerminalProgress) -> None:
+def _prepare_weights(
+    settings: Settings, home: Path, progress: TerminalProgress, stack: ExitStack
+) -> dict[str, Future[Path]]:
+    """Begin to prepare each real tier's weights, while Redis and Ray start.
+
+    When the stack is left early, work that was begun ends with its child processes, which the
+    cluster's own exit ends.
+    """
     real = [tier for tier in settings.tiers if isinstance(tier.engine, VllmEngine)]
     if not real:
-        return
+        return {}
     from deployments.weights import prepare, prepare_embedder
 
     prepare_embedder()
-    for tier in real:
-        prepare(tier, home, progress)
+    pool = ThreadPoolExecutor(len(real), thread_name_prefix="weights")
+    stack.callback(pool.shutdown, wait=False, cancel_futures=True)
+    return {tier.name: pool.submit(prepare, tier, home, progress.lane()) for tier in real}
 
 
 def _wait_ready(settings: Settings) -> None:

@@ -4,13 +4,19 @@ Only what routing, caching and accounting need is declared; every other field pa
 the engine, whose own OpenAI classes check it. Not covered: responses, which are passed on.
 """
 
+import re
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.errors import BadRequest
 
+EMBEDDING_MODEL = "all-MiniLM-L6-v2"
+EMBEDDING_SIZE = 384
 Body = TypeVar("Body", bound=BaseModel)
+
+
+_UNION_MEMBER = re.compile(r"(str|int|list|dict)(\[.*\])?")
 
 
 class _Wire(BaseModel):
@@ -60,6 +66,7 @@ class EmbeddingsBody(_Wire):
     model: str = Field(min_length=1, max_length=200)
     input: str | list[str] = Field(min_length=1)
     encoding_format: Literal["float", "base64"] = "float"
+    dimensions: int | None = Field(None, ge=1)
 
 
 def check(kind: type[Body], raw: object) -> Body:
@@ -70,5 +77,7 @@ def check(kind: type[Body], raw: object) -> Body:
         return kind.model_validate(raw)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
+        # pydantic adds the tried member of a union to the path, which is no field of the body.
+        path = [str(part) for part in first["loc"] if not _UNION_MEMBER.fullmatch(str(part))]
+        field = ".".join(path)
         raise BadRequest(f"`{field}`: {first['msg']}.", param=field) from None

@@ -22,6 +22,8 @@ RAY_FLAGS = {
     "RAY_SERVE_HAPROXY_NBTHREAD": "2",
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "deployments.request_id:middlewares",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # Ray starts its workers at nice 15: an engine would wait for anything else on its node.
+    "RAY_worker_niceness": "0",
 }
 # On one machine nothing must wait for other nodes' proxies to notice a retired replica.
 LOCAL_FLAGS = {

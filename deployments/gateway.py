@@ -21,6 +21,7 @@ from core.settings import Settings
 from deployments.admission import Admission
 from deployments.attempt import Books
 from deployments.board import Board, load_scorer, make_policy
+from deployments.embeddings import Embeddings
 from deployments.handles import ENGINE_DEPLOYMENT, ServeReplicas, TierReplicas, tier_app
 from deployments.ingress import Generation, Routes, application
 from deployments.ledger import LEDGER_APP, LEDGER_DEPLOYMENT
@@ -34,6 +35,7 @@ from ledger.writer import StreamWriter
 GATEWAY_APP = "gateway"
 GATEWAY_DEPLOYMENT = "Gateway"
 _READY_TIMEOUT_S = 2.0
+_EMBED_TIMEOUT_S = 30.0
 
 
 class Gateway:
@@ -67,7 +69,7 @@ class Gateway:
             RedisStream(self._redis_url, settings.ledger.stream), Spool(self._home / "spool")
         )
         self._ledger.start()
-        books = Books(self._metrics, self._ledger, clock, settings, router_version)
+        self._books = books = Books(self._metrics, self._ledger, clock, settings, router_version)
         board = Board(
             make_policy(settings, scorer), self._router, self._tiers, settings.router.timeout_s
         )
@@ -87,10 +89,12 @@ class Gateway:
             Generation(endpoint, self._admission, self._pipeline, self._metrics, clock, limit)
             for endpoint in (Endpoint.CHAT, Endpoint.COMPLETION)
         )
-        routes = Routes(
-            self._settings, self._admission, self._embed, self.ready, self._scraper.text
-        )
-        return application(chat, completion, routes, self._lifespan)
+        embeddings = Embeddings(
+            self._books, self._router, _EMBED_TIMEOUT_S,
+            self._admission, self._metrics, clock, limit,
+        )  # fmt: skip
+        routes = Routes(self._settings, self.ready, self._scraper.text)
+        return application(chat, completion, embeddings, routes, self._lifespan)
 
     def _handles(self) -> dict[str, DeploymentHandle]:
         """Every deployment that has metrics."""
@@ -114,10 +118,6 @@ class Gateway:
             await self._http.close()
             await self._store.close()
             await self._ledger.close()
-
-    async def _embed(self, texts: list[str]) -> tuple[list[list[float]], int]:
-        answer: tuple[list[list[float]], int] = await self._router.embed.remote(texts)
-        return answer
 
     async def metrics_text(self) -> str:
         """This replica's metrics in Prometheus text format."""

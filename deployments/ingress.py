@@ -25,30 +25,31 @@ from core.errors import BadRequest, BodyTooLarge, HansomError
 from core.metrics import Metrics
 from core.ports import Clock
 from core.settings import Settings
-from core.wire import EmbeddingsBody, check
-from deployments.admission import AUTO, Admission, decode, request_id
+from core.wire import EMBEDDING_MODEL
+from deployments.admission import AUTO, Admission, request_id
 from deployments.pipeline import Pipeline
 from deployments.reply import JSON, Reply
 
 _logger = logging.getLogger("hansom.request")
-Embed = Callable[[list[str]], Awaitable[tuple[list[list[float]], int]]]
 Ready = Callable[[], Awaitable[dict[str, Any]]]
 Scrape = Callable[[], Awaitable[str]]
 
 
-class Generation:
-    """`POST /v1/chat/completions` or `/v1/completions`, as a bare ASGI application."""
+class Guarded:
+    """A POST route as a bare ASGI application: slot, bounded body, OpenAI's errors, one event."""
 
     def __init__(
-        self, endpoint: Endpoint, admission: Admission, pipeline: Pipeline, metrics: Metrics,
-        clock: Clock, max_body_bytes: int,
-    ) -> None:  # fmt: skip
-        self._endpoint = endpoint
+        self, name: str, admission: Admission, metrics: Metrics, clock: Clock, max_body_bytes: int
+    ) -> None:
+        self._name = name
         self._admission = admission
-        self._pipeline = pipeline
         self._metrics = metrics
         self._clock = clock
         self._max_body_bytes = max_body_bytes
+
+    async def answer(self, raw: bytes, sent: Headers, id_: str, arrived_s: float) -> Reply:
+        """Answer one body; raises `HansomError` for what the client must be told."""
+        raise NotImplementedError
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request and log its one event."""
@@ -59,8 +60,7 @@ class Generation:
         try:
             with self._admission.slot():
                 raw = await read_body(receive, self._max_body_bytes)
-                call = self._admission.admit(self._endpoint, raw, sent, id_, arrived_s)
-                reply = await self._pipeline.respond(call, directives(sent))
+                reply = await self.answer(raw, sent, id_, arrived_s)
                 status = reply.status
                 await _send(reply, send)
         except HansomError as error:
@@ -72,20 +72,33 @@ class Generation:
             fault = HansomError("Internal error; the request id is in the log.", code="internal")
             await _send(error_reply(fault), send)
         finally:
-            self._metrics.requests.labels(self._endpoint.value, str(status)).inc()
+            self._metrics.requests.labels(self._name, str(status)).inc()
             total_s = round(self._clock.monotonic_s() - arrived_s, 4)
             log.event(_logger, "request", request_id=id_, status=status, total_s=total_s)
 
 
-class Routes:
-    """Everything else: models, embeddings, health and metrics."""
+class Generation(Guarded):
+    """`POST /v1/chat/completions` or `/v1/completions`."""
 
     def __init__(
-        self, settings: Settings, admission: Admission, embed: Embed, ready: Ready, scrape: Scrape
-    ) -> None:
+        self, endpoint: Endpoint, admission: Admission, pipeline: Pipeline, metrics: Metrics,
+        clock: Clock, max_body_bytes: int,
+    ) -> None:  # fmt: skip
+        super().__init__(endpoint.value, admission, metrics, clock, max_body_bytes)
+        self._endpoint = endpoint
+        self._pipeline = pipeline
+
+    async def answer(self, raw: bytes, sent: Headers, id_: str, arrived_s: float) -> Reply:
+        """Admit the call and hand it to the pipeline."""
+        call = self._admission.admit(self._endpoint, raw, sent, id_, arrived_s)
+        return await self._pipeline.respond(call, directives(sent))
+
+
+class Routes:
+    """Everything else: models, health and metrics."""
+
+    def __init__(self, settings: Settings, ready: Ready, scrape: Scrape) -> None:
         self._settings = settings
-        self._admission = admission
-        self._embed = embed
         self._ready = ready
         self._scrape = scrape
 
@@ -99,21 +112,6 @@ class Routes:
             {"id": name, "object": "model", "created": 0, "owned_by": "hansom"} for name in names
         ]
         return _json({"object": "list", "data": data})
-
-    async def embeddings(self, request: Request) -> Response:
-        """`POST /v1/embeddings`: MiniLM sentence vectors, 384 numbers each."""
-        raw = await read_body(request.receive, self._settings.limits.max_body_bytes)
-        body = check(EmbeddingsBody, decode(raw))
-        if body.model not in (EMBEDDING_MODEL, AUTO):
-            raise BadRequest(f"`model` must be `{EMBEDDING_MODEL}` for embeddings.", param="model")
-        texts = [body.input] if isinstance(body.input, str) else body.input
-        vectors, tokens = await self._embed(texts)
-        data = [
-            {"object": "embedding", "index": index, "embedding": _encode(vector, body)}
-            for index, vector in enumerate(vectors)
-        ]
-        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-        return _json({"object": "list", "model": EMBEDDING_MODEL, "data": data, "usage": usage})
 
     async def healthz(self, _request: Request) -> Response:
         """Live: this process answers."""
@@ -131,18 +129,19 @@ class Routes:
         )
 
 
-EMBEDDING_MODEL = "all-MiniLM-L6-v2"
-
-
 def application(
-    chat: Generation, completion: Generation, routes: Routes, lifespan: Lifespan[Starlette]
+    chat: Guarded,
+    completion: Guarded,
+    embeddings: Guarded,
+    routes: Routes,
+    lifespan: Lifespan[Starlette],
 ) -> Starlette:
     """All routes on one screen."""
     return Starlette(
         routes=[
             Route("/v1/chat/completions", chat, methods=["POST"]),
             Route("/v1/completions", completion, methods=["POST"]),
-            Route("/v1/embeddings", routes.embeddings, methods=["POST"]),
+            Route("/v1/embeddings", embeddings, methods=["POST"]),
             Route("/v1/models", routes.models),
             Route("/healthz", routes.healthz),
             Route("/readyz", routes.readyz),
@@ -214,12 +213,3 @@ def _json(body: object, status: int = 200) -> Response:
 def _header(value: str) -> bytes:
     """Header values are Latin-1 on the wire; what does not fit is replaced, never an error."""
     return value.replace("\n", " ").replace("\r", " ").encode("latin-1", "replace")
-
-
-def _encode(vector: list[float], body: EmbeddingsBody) -> list[float] | str:
-    if body.encoding_format == "float":
-        return vector
-    import base64
-    from array import array
-
-    return base64.b64encode(array("f", vector).tobytes()).decode()

@@ -9,6 +9,8 @@ it is imported.
 import logging
 import os
 import time
+from collections.abc import Mapping
+from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -38,13 +40,20 @@ class LocalCluster:
     """A context manager: everything runs inside, nothing after."""
 
     def __init__(
-        self, config: Path, settings: Settings, home: Path, scratch: Path, progress: Progress
+        self,
+        config: Path,
+        settings: Settings,
+        home: Path,
+        scratch: Path,
+        progress: Progress,
+        weights: Mapping[str, Future[Path]] | None = None,
     ) -> None:
         self._config = config.absolute()
         self._settings = settings
         self._home = home
         self._scratch = scratch
         self._progress = progress
+        self._weights = weights or {}
         self._redis: RedisServer | None = None
 
     @property
@@ -78,11 +87,11 @@ class LocalCluster:
 
     def stop(self) -> None:
         """Stop Serve, Ray and Redis, in that order; a second call does nothing."""
+        children = psutil.Process().children(recursive=True)
         if ray.is_initialized():
-            children = psutil.Process().children(recursive=True)
             _quietly(serve.shutdown)
             _quietly(ray.shutdown)
-            _end([child for child in children if child.pid != self.redis_pid])
+        _end([child for child in children if child.pid != self.redis_pid])
         if self._redis is not None:
             self._redis.stop()
             self._redis = None
@@ -110,23 +119,21 @@ class LocalCluster:
         self._deploy()
 
     def _deploy(self) -> None:
-        """Start all parts side by side and wait for each."""
+        """Start all parts side by side, a tier as soon as its weights are there; wait for each."""
         args = Args(config=self._config, redis_url=self.redis_url, home=self._home)
-        tiers = [tier.name for tier in self._settings.tiers]
-        targets = [
-            RunTarget(build_tier(args.model_copy(update={"tier": name})), tier_app(name), None)
-            for name in tiers
-        ]
-        targets += [
+        _run(
             RunTarget(build_router(args), ROUTER_APP, None),
             RunTarget(build_ledger(args), LEDGER_APP, None),
             RunTarget(build_gateway(args), GATEWAY_APP, "/"),
-        ]
-        serve.run_many(
-            targets,
-            wait_for_ingress_deployment_creation=False,
-            wait_for_applications_running=False,
         )
+        tiers = [tier.name for tier in self._settings.tiers]
+        for name in tiers:
+            if name in self._weights:
+                self._step(f"waiting for the weights of {name}")
+                self._weights[name].result()
+            _run(
+                RunTarget(build_tier(args.model_copy(update={"tier": name})), tier_app(name), None)
+            )
         for app in (ROUTER_APP, LEDGER_APP, GATEWAY_APP, *map(tier_app, tiers)):
             self._step(f"starting {app}")
             _wait_running(app)
@@ -135,6 +142,12 @@ class LocalCluster:
     def _step(self, label: str) -> None:
         self._progress.done()
         self._progress.start(label, None)
+
+
+def _run(*targets: RunTarget) -> None:
+    serve.run_many(
+        targets, wait_for_ingress_deployment_creation=False, wait_for_applications_running=False
+    )
 
 
 def _wait_running(app: str) -> None:

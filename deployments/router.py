@@ -67,4 +67,4 @@ class Router:
     def _embed(self, texts: list[str]) -> tuple[list[list[float]], int]:
         self._embedded.inc(len(texts))
         vectors = self._embedder.embed(texts)
-        return vectors.tolist(), sum(len(text) // 4 + 1 for text in texts)
+        return vectors.tolist(), sum(self._embedder.count_tokens(text) for text in texts)

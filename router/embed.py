@@ -67,6 +67,10 @@ class MiniLM:
             rows[index] = self._embed_one(text)
         return rows
 
+    def count_tokens(self, text: str) -> int:
+        """Tokens of `text` that are embedded, at most 256: the head and the tail of a long one."""
+        return len(self._token_ids(text))
+
     def _embed_one(self, text: str) -> NDArray[np.float32]:
         """(384,) float32 of length 1: the mean of the token vectors, normalised."""
         token_ids = np.array([self._token_ids(text)], dtype=np.int64)

@@ -17,6 +17,7 @@ from ray.serve.schema import (
 )
 
 from core.settings import Tier, load
+from deployments.environment import RAY_FLAGS
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = load(ROOT / "config" / "gpu.yaml")

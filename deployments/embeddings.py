@@ -1,0 +1,121 @@
+"""`POST /v1/embeddings`: MiniLM sentence vectors from the router's replicas.
+
+The router embeds every prompt that it scores; this is the same model for anyone. A line in the
+ledger counts its tokens; it costs nothing until prices know embeddings.
+"""
+
+import asyncio
+import base64
+import uuid
+from array import array
+from typing import Any
+
+import orjson
+from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
+from starlette.datastructures import Headers
+
+from core.call import Usage
+from core.errors import BadRequest, Unavailable, UnknownModel
+from core.ports import Clock
+from core.wire import EMBEDDING_MODEL, EMBEDDING_SIZE, EmbeddingsBody, check
+from deployments.admission import decode, tenant
+from deployments.attempt import Books
+from deployments.ingress import Guarded
+from deployments.reply import JSON, Reply
+from ledger.line import Kind, LedgerLine, Outcome
+
+EMBEDDER_TIER = "embedder"
+_MAX_TEXTS = 2048
+
+
+class Embeddings(Guarded):
+    """Checks the body, asks the router, writes one ledger line."""
+
+    def __init__(self, books: Books, router: Any, timeout_s: float, *guarded: Any) -> None:
+        super().__init__("embeddings", *guarded)
+        self._books = books
+        self._router = router
+        self._timeout_s = timeout_s
+
+    async def answer(self, raw: bytes, sent: Headers, id_: str, arrived_s: float) -> Reply:
+        """Vectors for one text or many."""
+        body = check(EmbeddingsBody, decode(raw))
+        _refuse_what_is_not_here(body)
+        texts = [body.input] if isinstance(body.input, str) else body.input
+        outcome, tokens = Outcome.ERROR, 0
+        try:
+            vectors, tokens = await self._embed(texts)
+            outcome = Outcome.SUCCESS
+        except asyncio.CancelledError:
+            outcome = Outcome.CANCELLED
+            raise
+        finally:
+            self._books.ledger.record(
+                _line(self._books, tenant(sent), id_, arrived_s, outcome, tokens)
+            )
+        return _reply(vectors, tokens, body.encoding_format == "base64")
+
+    async def _embed(self, texts: list[str]) -> tuple[list[list[float]], int]:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                answer: tuple[list[list[float]], int] = await self._router.embed.remote(texts)
+                return answer
+        except (TimeoutError, RayError, RayServeException) as error:
+            raise Unavailable(
+                "The embedder did not answer in time. Try again, or send fewer texts at once.",
+                code="embedder_unavailable",
+                retry_after_s=1,
+            ) from error
+
+
+def _refuse_what_is_not_here(body: EmbeddingsBody) -> None:
+    if body.model != EMBEDDING_MODEL:
+        raise UnknownModel(
+            f"The model `{body.model}` makes no embeddings. Use `{EMBEDDING_MODEL}`.",
+            param="model",
+            code="model_not_found",
+        )
+    if body.dimensions not in (None, EMBEDDING_SIZE):
+        raise BadRequest(
+            f"`dimensions` must be {EMBEDDING_SIZE}; got {body.dimensions}.", param="dimensions"
+        )
+    if isinstance(body.input, list) and len(body.input) > _MAX_TEXTS:
+        raise BadRequest(f"`input` has more than {_MAX_TEXTS} texts.", param="input")
+
+
+def _reply(vectors: list[list[float]], tokens: int, packed: bool) -> Reply:
+    data = [
+        {"object": "embedding", "index": index, "embedding": _pack(vector) if packed else vector}
+        for index, vector in enumerate(vectors)
+    ]
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    body = {"object": "list", "model": EMBEDDING_MODEL, "data": data, "usage": usage}
+    return Reply(200, orjson.dumps(body), {"content-type": JSON})
+
+
+def _pack(vector: list[float]) -> str:
+    """Little-endian float32, which is what OpenAI's clients ask for by default."""
+    return base64.b64encode(array("f", vector).tobytes()).decode()
+
+
+def _line(
+    books: Books, tenant_: str, id_: str, arrived_s: float, outcome: Outcome, tokens: int
+) -> LedgerLine:
+    clock: Clock = books.clock
+    return LedgerLine(
+        call_id=uuid.uuid4().hex,
+        request_id=id_,
+        attempt=0,
+        kind=Kind.EMBEDDING,
+        tenant=tenant_,
+        endpoint="embeddings",
+        requested=EMBEDDING_MODEL,
+        tier=EMBEDDER_TIER,
+        model=EMBEDDING_MODEL,
+        route_code="explicit",
+        usage=Usage(tokens),
+        total_s=clock.monotonic_s() - arrived_s,
+        outcome=outcome,
+        created_s=clock.wall_s(),
+    )
