@@ -31,7 +31,7 @@ def serve(config: Path, as_json: bool) -> None:
     home = environment.home()
     run = home / "run"
     run.mkdir(parents=True, exist_ok=True)
-    stop = _stop_on_signals()
+    stop = _Stop()
     with ExitStack() as stack:
         stack.enter_context(_only_one(run, settings))
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hansom-")))
@@ -55,22 +55,25 @@ def base_url(settings: Settings) -> str:
     return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{settings.server.port}"
 
 
-def _stop_on_signals() -> threading.Event:
-    """An event that the first SIGINT or SIGTERM sets; a start under way is interrupted."""
-    stop = threading.Event()
-    ready = threading.current_thread()
+class _Stop:
+    """SIGINT and SIGTERM: during the start they interrupt it, later they end the wait."""
 
-    def on_signal(number: int, _frame: object) -> None:
-        first = not stop.is_set()
-        stop.set()
-        if first and ready.is_alive() and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        if first:
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+        self._starting = True
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_signal)
+
+    def wait(self) -> None:
+        """Until a signal comes; one that comes while everything stops changes nothing."""
+        self._starting = False
+        self._asked.wait()
+
+    def _on_signal(self, number: int, _frame: object) -> None:
+        first = not self._asked.is_set()
+        self._asked.set()
+        if first and self._starting:
             raise SystemExit(128 + number)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, on_signal)
-    return stop
 
 
 @contextmanager

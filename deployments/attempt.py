@@ -126,8 +126,19 @@ class Attempt:
             outcome=outcome,
             error_code=error,
             cache=cache,
+            estimated_tokens=self._unknown_tokens(outcome),
             created_s=clock.wall_s(),
         )
+
+    def _unknown_tokens(self, outcome: Outcome) -> bool:
+        """Whether the engine was cut off before it told its tokens.
+
+        A plain answer tells them at its end only, and with several choices a stream tells them a
+        choice at a time.
+        """
+        cut = outcome in (Outcome.CANCELLED, Outcome.TIMEOUT)
+        choices = self._call.body.get("n")
+        return cut and (not self._call.stream or choices not in (None, 1))
 
     def _count(self, line: LedgerLine) -> None:
         metrics, tier = self._books.metrics, line.tier

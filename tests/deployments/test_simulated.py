@@ -1,0 +1,131 @@
+"""The simulated engine speaks the part of vLLM's protocol that the gateway relies on."""
+
+import asyncio
+from typing import Any
+
+import orjson
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from cache.replay import assemble
+from core.settings import SimulatedEngine
+from deployments.simulated import Simulated
+from tests.deployments.rig import events_of
+
+CHAT = "/v1/chat/completions"
+TURN = [{"role": "user", "content": "Hello"}]
+
+
+def engine(**settings: Any) -> Simulated:
+    return Simulated(SimulatedEngine(kind="simulated", **settings), "sim")
+
+
+async def post(one: Simulated, path: str = CHAT, **body: Any) -> tuple[int, bytes]:
+    """Status and body of one request made to the ASGI application itself."""
+    sent: list[dict[str, Any]] = []
+    raw = orjson.dumps({"model": "sim", "messages": TURN, "prompt": "Hello"} | body)
+    halves = [(raw[:9], True), (raw[9:], False)]
+
+    async def receive() -> dict[str, Any]:
+        part, more = halves.pop(0)
+        return {"type": "http.request", "body": part, "more_body": more}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    await one({"type": "http", "path": path}, receive, send)
+    assert not sent[-1].get("more_body")
+    return sent[0]["status"], b"".join(message.get("body", b"") for message in sent)
+
+
+def gauges(one: Simulated) -> dict[str, float]:
+    families = text_string_to_metric_families(one.metrics_text())
+    return {family.name: family.samples[0].value for family in families}
+
+
+@pytest.mark.parametrize("path", [CHAT, "/v1/completions"])
+async def test_a_stream_puts_together_to_the_plain_answer(path: str) -> None:
+    one = engine(output_tokens=5)
+    _, plain = await post(one, path)
+    _, stream = await post(one, path, stream=True, stream_options={"include_usage": True})
+    events = stream.removesuffix(b"\n\n").split(b"\n\n")
+    whole, again = orjson.loads(plain), assemble(event + b"\n\n" for event in events)
+    for name in ("object", "model", "usage"):
+        assert again[name] == whole[name]
+    (choice,), (choice_again,) = whole["choices"], again["choices"]
+    assert choice_again["finish_reason"] == choice["finish_reason"] == "stop"
+    assert choice_again.get("text") == choice.get("text")
+    assert choice_again.get("message") == choice.get("message")
+
+
+async def test_running_usage_counts_each_token_once_it_is_asked_for() -> None:
+    options = {"include_usage": True, "continuous_usage_stats": True}
+    _, body = await post(engine(), stream=True, stream_options=options, max_tokens=3)
+    told = [item["usage"]["completion_tokens"] for item in events_of(body)[:-1] if "usage" in item]
+    assert told == [1, 2, 3, 3]
+    _, body = await post(engine(), stream=True, max_tokens=3)
+    assert b"usage" not in body
+
+
+@pytest.mark.parametrize("limit", ["max_tokens", "max_completion_tokens"])
+async def test_the_clients_limit_is_the_length(limit: str) -> None:
+    _, body = await post(engine(output_tokens=50), **{limit: 4})
+    assert orjson.loads(body)["usage"]["completion_tokens"] == 4
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_prompt_beyond_the_context_is_refused_in_vllms_words(stream: bool) -> None:
+    status, body = await post(
+        engine(context_tokens=64), messages=[{"role": "user", "content": "x" * 400}], stream=stream
+    )
+    message = orjson.loads(body)["error"]["message"]
+    assert status == 400
+    assert "maximum context length is 64 tokens" in message
+    assert "50 output tokens" in message
+    assert "input tokens" in message
+
+
+async def test_another_route_is_not_found() -> None:
+    status, body = await post(engine(), "/v1/audio/speech")
+    assert (status, "no route" in orjson.loads(body)["error"]["message"]) == (404, True)
+
+
+async def test_tokens_come_at_the_pace_that_is_set() -> None:
+    loop = asyncio.get_running_loop()
+    before_s = loop.time()
+    await post(engine(ttft_s=0.1, tpot_s=0.02), stream=True, max_tokens=6)
+    assert 0.2 <= loop.time() - before_s < 2.0
+
+
+async def test_no_more_than_the_set_number_run_at_once() -> None:
+    one = engine(ttft_s=0.2, max_concurrent=2)
+    tasks = [asyncio.create_task(post(one)) for _ in range(5)]
+    await asyncio.sleep(0.05)
+    assert (one.signal().running, one.signal().waiting) == (2, 3)
+    told = gauges(one)
+    assert told["hansom_simulated_running_requests"] == 2
+    assert told["hansom_simulated_waiting_requests"] == 3
+    await asyncio.gather(*tasks)
+    assert (one.signal().running, one.signal().waiting) == (0, 0)
+
+
+@pytest.mark.parametrize("place", ["running", "waiting"])
+async def test_a_client_that_leaves_gives_its_place_back(place: str) -> None:
+    one = engine(ttft_s=30.0, max_concurrent=1)
+    tasks = [asyncio.create_task(post(one, stream=True)) for _ in range(2)]
+    await asyncio.sleep(0.02)
+    tasks[place == "waiting"].cancel()
+    await asyncio.sleep(0.02)
+    assert (one.signal().running, one.signal().waiting) == (1, 0)
+    assert gauges(one)["hansom_simulated_aborted_requests"] == 1
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert one.signal().running == 0
+
+
+async def test_it_is_always_healthy_and_starts_at_once() -> None:
+    one = engine()
+    assert await one.start() is one
+    await one.check_health()
+    one.stop()
