@@ -40,8 +40,8 @@ def serve(config: Path, as_json: bool) -> None:
         from deployments.local import LocalCluster
 
         with TerminalProgress() as progress:
-            weights = _prepare_weights(settings, home, progress, stack)
-            cluster = LocalCluster(config, settings, home, scratch, progress.lane(), weights)
+            cluster = LocalCluster(config, settings, home, scratch, progress.lane())
+            cluster.expect(_prepare_weights(settings, home, progress, stack))
             stack.enter_context(cluster)
             _wait_ready(settings)
         _announce(settings, time.monotonic() - started_s, as_json)

@@ -181,7 +181,7 @@ class CacheSettings(_Frozen):
     redis_url: str | None = None
     exact: bool = True
     ttl_s: int = Field(3600, ge=1)
-    timeout_s: float = Field(0.05, gt=0)
+    timeout_s: float = Field(0.25, gt=0)
     max_answer_bytes: int = Field(1_048_576, ge=1024)
 
 

@@ -6,8 +6,7 @@ own issue; today a tenant is the hash of the bearer token, so that two keys neve
 
 import hashlib
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import orjson
 
@@ -62,9 +61,8 @@ class Admission:
             self._models[tier.name] = self._models[tier.model] = tier.name
         self.in_flight = 0
 
-    @contextmanager
-    def slot(self) -> Iterator[None]:
-        """Hold one of `limits.max_in_flight` places; raises `Overloaded` when all are taken."""
+    def enter(self) -> None:
+        """Take one of `limits.max_in_flight` places; raises `Overloaded` when all are taken."""
         if self.in_flight >= self._limits.max_in_flight:
             raise Overloaded(
                 f"{self.in_flight} requests are in flight, the limit of this gateway. "
@@ -73,10 +71,10 @@ class Admission:
                 retry_after_s=self._limits.retry_after_s,
             )
         self.in_flight += 1
-        try:
-            yield
-        finally:
-            self.in_flight -= 1
+
+    def leave(self) -> None:
+        """Give the place back."""
+        self.in_flight -= 1
 
     def admit(
         self, endpoint: Endpoint, raw: bytes, headers: Mapping[str, str], id_: str, now_s: float

@@ -32,6 +32,8 @@ ENGINE = serve.deployment(name=ENGINE_DEPLOYMENT)(serve.ingress()(Engine))
 ROUTER = serve.deployment(name=ROUTER_DEPLOYMENT)(Router)
 LEDGER = serve.deployment(name=LEDGER_DEPLOYMENT)(Ledger)
 
+# One event per request is the gateway's own (`deployments.ingress`); Serve's access log doubles it.
+_QUIET = {"enable_access_log": False}
 _MANY = 100_000  # admission is the gateway's own (limits.max_in_flight), with OpenAI's error shape
 _CONTROL_CPUS = 0.01  # what Ray reserves; these parts share what the engines leave
 
@@ -67,6 +69,7 @@ def build_gateway(args: Args) -> Application:
     settings = args.settings()
     return GATEWAY.options(
         num_replicas=settings.server.gateway_replicas,
+        logging_config=_QUIET,
         max_ongoing_requests=_MANY,
         graceful_shutdown_timeout_s=settings.limits.request_timeout_s,
         ray_actor_options={"num_cpus": _CONTROL_CPUS},
@@ -79,6 +82,7 @@ def build_router(args: Args) -> Application:
     learned = settings.router.strategy == "learned"
     weights = settings.router.weights.absolute() if learned else None
     return ROUTER.options(
+        logging_config=_QUIET,
         max_ongoing_requests=_MANY,
         ray_actor_options={"num_cpus": _CONTROL_CPUS},
         **_scale(settings.router.replicas, target=16),
@@ -92,6 +96,7 @@ def build_ledger(args: Args) -> Application:
     database.parent.mkdir(parents=True, exist_ok=True)
     return LEDGER.options(
         num_replicas=1,
+        logging_config=_QUIET,
         health_check_period_s=1,
         # SQLite is a file: the drain stays on the node whose disk holds it.
         ray_actor_options={
@@ -114,6 +119,7 @@ def build_tier(args: Args) -> Application:
         raise ValueError("build_tier needs `tier`")
     tier = settings.tier(args.tier)
     return ENGINE.options(
+        logging_config=_QUIET,
         max_ongoing_requests=tier.max_ongoing_requests,
         health_check_period_s=2,
         health_check_timeout_s=30,

@@ -23,7 +23,7 @@ from deployments.attempt import Books
 from deployments.board import Board, load_scorer, make_policy
 from deployments.embeddings import Embeddings
 from deployments.handles import ENGINE_DEPLOYMENT, ServeReplicas, TierReplicas, tier_app
-from deployments.ingress import Generation, Routes, application
+from deployments.ingress import Application, Generation, Routes
 from deployments.ledger import LEDGER_APP, LEDGER_DEPLOYMENT
 from deployments.observe import Scraper
 from deployments.pipeline import Pipeline
@@ -54,7 +54,9 @@ class Gateway:
         router_version = scorer.version if scorer else settings.router.strategy
         self._metrics = Metrics()
         self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60), auto_decompress=False
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
         )
         stall_s = settings.limits.stall_timeout_s
         self._tiers = {
@@ -94,7 +96,7 @@ class Gateway:
             self._admission, self._metrics, clock, limit,
         )  # fmt: skip
         routes = Routes(self._settings, self.ready, self._scraper.text)
-        return application(chat, completion, embeddings, routes, self._lifespan)
+        return Application(chat, completion, embeddings, routes, self._lifespan)
 
     def _handles(self) -> dict[str, DeploymentHandle]:
         """Every deployment that has metrics."""

@@ -12,11 +12,13 @@ The choice is least requests in flight from this gateway, which needs no message
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 
 import aiohttp
 import ray
 from ray import serve
 from ray.serve.handle import DeploymentHandle
+from yarl import URL
 
 from core.errors import Unavailable
 
@@ -35,6 +37,12 @@ class Replica:
 
     id: str
     url: str
+
+
+@lru_cache(maxsize=4096)
+def _url(base: str, path: str) -> URL:
+    """Parsed once: parsing costs more than the rest of choosing a replica."""
+    return URL(base + path, encoded=True)
 
 
 Running = Callable[[], list[Replica]]
@@ -100,7 +108,7 @@ class TierReplicas:
         )
         try:
             async with self._http.post(
-                replica.url + path, data=body, headers=headers, timeout=timeout
+                _url(replica.url, path), data=body, headers=headers, timeout=timeout
             ) as response:
                 yield response
         finally:

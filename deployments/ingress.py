@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import Lifespan, Receive, Scope, Send
 
 from cache.eligible import directives
@@ -58,11 +58,14 @@ class Guarded:
         id_ = request_id(sent)
         status = 499
         try:
-            with self._admission.slot():
+            self._admission.enter()
+            try:
                 raw = await read_body(receive, self._max_body_bytes)
                 reply = await self.answer(raw, sent, id_, arrived_s)
                 status = reply.status
                 await _send(reply, send)
+            finally:
+                self._admission.leave()
         except HansomError as error:
             status = error.status
             await _send(error_reply(error), send)
@@ -129,27 +132,51 @@ class Routes:
         )
 
 
-def application(
-    chat: Guarded,
-    completion: Guarded,
-    embeddings: Guarded,
-    routes: Routes,
-    lifespan: Lifespan[Starlette],
-) -> Starlette:
-    """All routes on one screen."""
-    return Starlette(
-        routes=[
-            Route("/v1/chat/completions", chat, methods=["POST"]),
-            Route("/v1/completions", completion, methods=["POST"]),
-            Route("/v1/embeddings", embeddings, methods=["POST"]),
-            Route("/v1/models", routes.models),
-            Route("/healthz", routes.healthz),
-            Route("/readyz", routes.readyz),
-            Route("/metrics", routes.metrics),
-        ],
-        lifespan=lifespan,
-        exception_handlers={HansomError: _on_error, 404: _on_missing, 405: _on_missing},
-    )
+class Application:
+    """All routes on one screen.
+
+    The three that carry load are found by one look-up; Starlette has the rest, and tells what is
+    no route or another method.
+    """
+
+    def __init__(
+        self,
+        chat: Guarded,
+        completion: Guarded,
+        embeddings: Guarded,
+        routes: Routes,
+        lifespan: Lifespan[Starlette],
+    ) -> None:
+        self._posts = {
+            "/v1/chat/completions": chat,
+            "/v1/completions": completion,
+            "/v1/embeddings": embeddings,
+        }
+        self._others = Starlette(
+            routes=[
+                *(Route(path, app, methods=["POST"]) for path, app in self._posts.items()),
+                Route("/v1/models", routes.models),
+                Route("/healthz", routes.healthz),
+                Route("/readyz", routes.readyz),
+                Route("/metrics", routes.metrics),
+            ],
+            lifespan=lifespan,
+            exception_handlers={HansomError: _on_error, 404: _on_missing, 405: _on_missing},
+        )
+
+    @property
+    def routes(self) -> list[BaseRoute]:
+        """Every route, for the documentation's test."""
+        return self._others.routes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on to its route."""
+        if scope["type"] == "http" and scope["method"] == "POST":
+            app = self._posts.get(scope["path"])
+            if app is not None:
+                await app(scope, receive, send)
+                return
+        await self._others(scope, receive, send)
 
 
 async def read_body(receive: Receive, limit_bytes: int) -> bytes:

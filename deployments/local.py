@@ -1,9 +1,9 @@
 """Hansom on one machine: Redis, a Ray cluster of its own, and the Serve applications.
 
-Promises: `LocalCluster` starts only processes of its own and stops those and no others, however it
-ends. `scratch` must be a new folder with a short path: Ray and HAProxy put sockets there. Import
-this module only after `deployments.environment.prepare`, because Ray Serve reads its flags while
-it is imported.
+Promises: when a `LocalCluster` ends, however it does, every process that this one has started since
+the cluster was made is gone, and no other. `scratch` must be a new folder with a short path: Ray
+and HAProxy put sockets there. Import this module only after `deployments.environment.prepare`,
+because Ray Serve reads its flags while it is imported.
 """
 
 import logging
@@ -48,14 +48,14 @@ class LocalCluster:
         home: Path,
         scratch: Path,
         progress: Progress,
-        weights: Mapping[str, Future[Path]] | None = None,
     ) -> None:
         self._config = config.absolute()
         self._settings = settings
         self._home = home
         self._scratch = scratch
         self._progress = progress
-        self._weights = weights or {}
+        self._weights: Mapping[str, Future[Path]] = {}
+        self._others = {child.pid for child in psutil.Process().children(recursive=True)}
         self._redis: RedisServer | None = None
 
     @property
@@ -69,6 +69,10 @@ class LocalCluster:
     def redis_pid(self) -> int | None:
         """The embedded Redis's process, None when Redis is somebody else's."""
         return self._redis.pid if self._redis else None
+
+    def expect(self, weights: Mapping[str, Future[Path]]) -> None:
+        """Hold each of these tiers back until its weights are there."""
+        self._weights = weights
 
     def __enter__(self) -> "LocalCluster":
         """Start everything, or stop what was started and raise."""
@@ -89,13 +93,17 @@ class LocalCluster:
 
     def stop(self) -> None:
         """Stop Serve, Ray and Redis, in that order; a second call does nothing."""
-        children = psutil.Process().children(recursive=True)
+        children = [
+            child
+            for child in psutil.Process().children(recursive=True)
+            if child.pid not in self._others and child.pid != self.redis_pid
+        ]
         if ray.is_initialized():
             # Ray's raylet reports the controller that it was told to kill, on standard output.
             with redirect_stdout(StringIO()):
                 _quietly(serve.shutdown)
                 _quietly(ray.shutdown)
-        _end([child for child in children if child.pid != self.redis_pid])
+        _end(children)
         if self._redis is not None:
             self._redis.stop()
             self._redis = None

@@ -126,5 +126,7 @@ async def drain_forever(
             continue
         stats.lines += came
         stats.inserted += inserted
+        if 0 < came < count:
+            await asyncio.sleep(interval_s)  # a commit costs the same for one line as for hundreds
         if claiming and came < count:
             claim_at_s, claim_idle_s = loop.time() + claim_every_s, 2 * deadline_s

@@ -23,7 +23,7 @@ def lines() -> Iterator[io.StringIO]:
     written = io.StringIO()
     (handler,) = root.handlers
     assert isinstance(handler, logging.StreamHandler)
-    assert handler.stream is sys.stderr
+    assert handler.stream is sys.__stderr__
     handler.setStream(written)
     yield written
     root.handlers, root.level, root.propagate = before

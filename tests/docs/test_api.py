@@ -16,7 +16,8 @@ from core import errors
 from core.call import Call, Decision, Endpoint, Risk
 from core.errors import HansomError, Overloaded, SettingsError
 from core.settings import load
-from deployments.ingress import Generation, Routes, application, error_reply
+from deployments.embeddings import Embeddings
+from deployments.ingress import Application, Generation, Routes, error_reply
 from deployments.reply import closing_object, headers
 from router.policy import Code
 from tests.docs import pages
@@ -67,12 +68,13 @@ def make_application() -> Any:
         yield
 
     nothing: Any = None
-    routes = Routes(SETTINGS, nothing, nothing, nothing, nothing)
+    routes = Routes(SETTINGS, nothing, nothing)
+    embeddings = Embeddings(nothing, nothing, 0, nothing, nothing, nothing, 0)
     chat, completion = (
         Generation(endpoint, nothing, nothing, nothing, nothing, 0)
         for endpoint in (Endpoint.CHAT, Endpoint.COMPLETION)
     )
-    return application(chat, completion, routes, lifespan)
+    return Application(chat, completion, embeddings, routes, lifespan)
 
 
 def test_every_route_is_told_with_its_method_and_none_that_is_gone():
