@@ -37,6 +37,8 @@ install-gpu: $(VENV)/.created requirements/gpu.txt
 $(VENV)/.created:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
 	  { echo "Hansom needs Python 3.11: set PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+	  { echo "Debian and Ubuntu ship venv apart: apt install python3.11-venv"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	touch $@
 

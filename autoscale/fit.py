@@ -41,7 +41,6 @@ VOCABULARY_TOKENS = 152_064
 
 BYTES_PER_PARAMETER: dict[Quantization, float] = {
     "w8a8": 1 + 4 / 1024,  # one float32 scale per output channel, of 1,024 inputs or more
-    "int8_weight_only": 1 + 4 / 1024,
     "fp8": 1 + 4 / 1024,
     "bitsandbytes_nf4": 0.5 + 4 / 64,  # one float32 absmax per block of 64
     "awq": 0.5 + 2.5 / 128,  # a 16-bit scale and a 4-bit zero point per group of 128

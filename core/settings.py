@@ -17,7 +17,7 @@ from core.money import Price
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$"
 
-Quantization = Literal["none", "w8a8", "int8_weight_only", "bitsandbytes_nf4", "awq", "gptq", "fp8"]
+Quantization = Literal["none", "w8a8", "bitsandbytes_nf4", "awq", "gptq", "fp8"]
 
 
 class _Frozen(BaseModel):

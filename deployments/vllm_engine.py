@@ -9,7 +9,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from prometheus_client import REGISTRY, Gauge, generate_latest
+from prometheus_client import REGISTRY, generate_latest
 
 from core.call import TierSignal
 from core.errors import HansomError
@@ -30,9 +30,6 @@ class Vllm:
         self._tier = tier
         self._folder = folder
         self._llm: Any = None
-        self._unfinished = Gauge(
-            "hansom_engine_unfinished_requests", "Requests the engine holds: running or waiting."
-        )
 
     async def start(self) -> Any:
         """Load the model and return vLLM's FastAPI application."""
@@ -75,13 +72,7 @@ class Vllm:
         )
 
     def metrics_text(self) -> str:
-        """vLLM's own metrics in Prometheus text format, and how many requests are unfinished.
-
-        vLLM counts running requests when it makes a step, so its own gauge stays up after the last
-        request is aborted; ours is read from its bookkeeping at the time of the scrape.
-        """
-        if self._llm is not None:
-            self._unfinished.set(self._llm.get_num_unfinished_requests())
+        """vLLM's own metrics in Prometheus text format."""
         return generate_latest(REGISTRY).decode()
 
 

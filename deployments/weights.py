@@ -43,7 +43,6 @@ _TOKENIZER_SHA256 = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f4115
 
 # A converted checkpoint, and one quantized by its author, say it all in their config.json.
 _ENGINE_ARGUMENTS = {
-    "int8_weight_only": {"quantization": "int8_per_channel_weight_only"},
     "bitsandbytes_nf4": {"quantization": "bitsandbytes", "load_format": "bitsandbytes"},
     "fp8": {"quantization": "fp8"},
 }

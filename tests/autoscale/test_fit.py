@@ -13,7 +13,7 @@ GPU_CONFIG = Path(__file__).parents[2] / "config" / "gpu.yaml"
 LLAMA_8B = {"parameters": 8.03e9, "layers": 32, "kv_heads": 8, "head_dim": 128}
 LLAMA_70B = {"parameters": 70.6e9, "layers": 80, "kv_heads": 8, "head_dim": 128}
 QUANTIZATIONS: list[Quantization] = [
-    "none", "w8a8", "int8_weight_only", "bitsandbytes_nf4", "awq", "gptq", "fp8",
+    "none", "w8a8", "bitsandbytes_nf4", "awq", "gptq", "fp8",
 ]  # fmt: skip
 
 

@@ -185,6 +185,7 @@ def test_what_config_json_says_is_not_said_again(quantization):
 
 
 def test_online_formats_are_vllms_arguments():
-    assert weights.engine_arguments("int8_weight_only") == {
-        "quantization": "int8_per_channel_weight_only"
+    assert weights.engine_arguments("bitsandbytes_nf4") == {
+        "quantization": "bitsandbytes",
+        "load_format": "bitsandbytes",
     }
