@@ -14,6 +14,7 @@ import ray
 from core import log
 from core.call import TierSignal
 from core.settings import SimulatedEngine, Tier
+from deployments import environment
 
 
 class EngineKind(Protocol):
@@ -52,6 +53,7 @@ class Engine:
     """A replica of one tier."""
 
     def __init__(self, tier: Tier, home: Path, log_level: str) -> None:
+        environment.collect_garbage_seldom()
         log.set_up(log_level)
         self._engine = make_engine(tier, home)
 

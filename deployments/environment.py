@@ -5,6 +5,7 @@ This module imports nothing of Ray. Ray Serve reads its flags once, while it is 
 (`cluster.yaml` does).
 """
 
+import gc
 import importlib.util
 import os
 import socket
@@ -75,6 +76,14 @@ def prepare(scratch: Path | None = None) -> None:
         }
     for name, value in flags.items():
         os.environ.setdefault(name, value)
+
+
+def collect_garbage_seldom() -> None:
+    """For a process that serves requests: each makes many short-lived objects.
+
+    Python's own threshold of 700 costs a sixth of the gateway's time under load.
+    """
+    gc.set_threshold(50_000, 20, 20)
 
 
 def _haproxy_flags() -> dict[str, str]:

@@ -18,6 +18,7 @@ from core.call import Endpoint
 from core.log import SystemClock
 from core.metrics import Metrics
 from core.settings import Settings
+from deployments import environment
 from deployments.admission import Admission
 from deployments.attempt import Books
 from deployments.board import Board, load_scorer, make_policy
@@ -42,6 +43,7 @@ class Gateway:
     """A replica of the gateway. It holds no model and no state that another replica lacks."""
 
     def __init__(self, settings: Settings, home: Path, redis_url: str) -> None:
+        environment.collect_garbage_seldom()
         log.set_up(settings.log_level)
         self._settings = settings
         self._home = home

@@ -10,6 +10,7 @@ from prometheus_client import Gauge, generate_latest
 
 from core import log
 from core.metrics import new_registry
+from deployments import environment
 from ledger.drain import DrainStats, drain_forever
 from ledger.redis_store import StreamReader
 from ledger.sql_store import SqlStore
@@ -24,6 +25,7 @@ class Ledger:
     def __init__(
         self, redis_url: str, stream: str, database_url: str, interval_s: float, log_level: str
     ) -> None:
+        environment.collect_garbage_seldom()
         log.set_up(log_level)
         self._reader = StreamReader(redis_url, stream, consumer="drain-0")
         self._store = SqlStore(database_url)
