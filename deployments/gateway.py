@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from cache.exact import ExactCache
@@ -23,7 +22,7 @@ from deployments.admission import Admission
 from deployments.attempt import Books
 from deployments.board import Board, load_scorer, make_policy
 from deployments.embeddings import Embeddings
-from deployments.handles import ENGINE_DEPLOYMENT, ServeReplicas, TierReplicas, tier_app
+from deployments.handles import ENGINE_DEPLOYMENT, ServeReplicas, TierReplicas, handle_of, tier_app
 from deployments.ingress import Application, Generation, Routes
 from deployments.ledger import LEDGER_APP, LEDGER_DEPLOYMENT
 from deployments.observe import Scraper
@@ -67,7 +66,7 @@ class Gateway:
         }
         for replicas in self._tiers.values():
             replicas.running()  # begins to listen, so that the first request finds them
-        self._router = serve.get_deployment_handle(ROUTER_DEPLOYMENT, ROUTER_APP)
+        self._router = handle_of(ROUTER_DEPLOYMENT, ROUTER_APP)
         self._store = RedisStore(self._redis_url)
         self._ledger = StreamWriter(
             RedisStream(self._redis_url, settings.ledger.stream), Spool(self._home / "spool")
@@ -103,13 +102,13 @@ class Gateway:
     def _handles(self) -> dict[str, DeploymentHandle]:
         """Every deployment that has metrics."""
         handles = {
-            GATEWAY_APP: serve.get_deployment_handle(GATEWAY_DEPLOYMENT, GATEWAY_APP),
+            GATEWAY_APP: handle_of(GATEWAY_DEPLOYMENT, GATEWAY_APP),
             ROUTER_APP: self._router,
-            LEDGER_APP: serve.get_deployment_handle(LEDGER_DEPLOYMENT, LEDGER_APP),
+            LEDGER_APP: handle_of(LEDGER_DEPLOYMENT, LEDGER_APP),
         }
         for tier in self._settings.tiers:
             app = tier_app(tier.name)
-            handles[app] = serve.get_deployment_handle(ENGINE_DEPLOYMENT, app)
+            handles[app] = handle_of(ENGINE_DEPLOYMENT, app)
         return handles
 
     @asynccontextmanager

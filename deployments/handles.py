@@ -31,6 +31,11 @@ def tier_app(tier: str) -> str:
     return f"tier-{tier}"
 
 
+def handle_of(deployment: str, app: str) -> DeploymentHandle:
+    """The handle of a deployment that may not be there yet: parts start in any order."""
+    return serve.get_deployment_handle(deployment, app, _check_exists=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Replica:
     """A running replica: its id and the base URL of its own HTTP server."""
@@ -52,7 +57,7 @@ class ServeReplicas:
     """The `Running` of a tier in a Serve cluster; asks nobody, Serve tells every handle."""
 
     def __init__(self, tier: str) -> None:
-        self._handle = serve.get_deployment_handle(ENGINE_DEPLOYMENT, tier_app(tier))
+        self._handle = handle_of(ENGINE_DEPLOYMENT, tier_app(tier))
         self._node_id = ray.get_runtime_context().get_node_id()
 
     def __call__(self) -> list[Replica]:

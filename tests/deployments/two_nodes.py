@@ -37,13 +37,14 @@ def main(config: Path, redis_url: str, home: Path) -> None:
             http_options=HTTPOptions(host="0.0.0.0", port=settings.server.port),
         )
         args = Args(config=config, redis_url=redis_url, home=home)
+        # The gateway runs before anything that it speaks to is there: parts start in any order.
+        serve.run_many([RunTarget(build_gateway(args), "gateway", "/")])
         tiers = [args.model_copy(update={"tier": tier.name}) for tier in settings.tiers]
         serve.run_many(
             [
                 *(RunTarget(build_tier(one), f"tier-{one.tier}", None) for one in tiers),
                 RunTarget(build_router(args), "router", None),
                 RunTarget(build_ledger(args), "ledger", None),
-                RunTarget(build_gateway(args), "gateway", "/"),
             ]
         )
         landed = {}
