@@ -8,12 +8,12 @@ import asyncio
 import base64
 import uuid
 from array import array
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
-from starlette.datastructures import Headers
 
 from core.call import Usage
 from core.errors import BadRequest, Unavailable, UnknownModel
@@ -38,7 +38,9 @@ class Embeddings(Guarded):
         self._router = router
         self._timeout_s = timeout_s
 
-    async def answer(self, raw: bytes, sent: Headers, id_: str, arrived_s: float) -> Reply:
+    async def answer(
+        self, raw: bytes, sent: Mapping[str, str], id_: str, arrived_s: float
+    ) -> Reply:
         """Vectors for one text or many."""
         body = check(EmbeddingsBody, decode(raw))
         _refuse_what_is_not_here(body)

@@ -6,13 +6,12 @@ request itself stands here (`deployments.pipeline`).
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Any
 
 import orjson
 from starlette.applications import Starlette
-from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -47,14 +46,17 @@ class Guarded:
         self._clock = clock
         self._max_body_bytes = max_body_bytes
 
-    async def answer(self, raw: bytes, sent: Headers, id_: str, arrived_s: float) -> Reply:
+    async def answer(
+        self, raw: bytes, sent: Mapping[str, str], id_: str, arrived_s: float
+    ) -> Reply:
         """Answer one body; raises `HansomError` for what the client must be told."""
         raise NotImplementedError
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request and log its one event."""
         arrived_s = self._clock.monotonic_s()
-        sent = Headers(scope=scope)
+        # Read once: Starlette's own look-up goes through all headers for each name.
+        sent = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         id_ = request_id(sent)
         status = 499
         try:
@@ -91,7 +93,9 @@ class Generation(Guarded):
         self._endpoint = endpoint
         self._pipeline = pipeline
 
-    async def answer(self, raw: bytes, sent: Headers, id_: str, arrived_s: float) -> Reply:
+    async def answer(
+        self, raw: bytes, sent: Mapping[str, str], id_: str, arrived_s: float
+    ) -> Reply:
         """Admit the call and hand it to the pipeline."""
         call = self._admission.admit(self._endpoint, raw, sent, id_, arrived_s)
         return await self._pipeline.respond(call, directives(sent))
