@@ -24,6 +24,7 @@ import yaml
 from bench.quantization_checks import passes
 from bench.quantization_engine import PROMPTS
 from core.settings import PathSource, Tier, load
+from deployments import environment
 from deployments.weights import engine_arguments, prepare
 
 _ENVIRONMENT = {
@@ -177,7 +178,7 @@ def main() -> None:
     parser.add_argument("--config", type=pathlib.Path, default=pathlib.Path("config/laptop.yaml"))
     parser.add_argument("--tier", required=True)
     parser.add_argument("--format", dest="formats", action="append", required=True)
-    parser.add_argument("--home", type=pathlib.Path, default=pathlib.Path.home() / ".hansom")
+    parser.add_argument("--home", type=pathlib.Path, default=environment.home())
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--json", type=pathlib.Path, help="write every figure and answer here")
