@@ -94,11 +94,11 @@ class Attempt:
         call, clock = self._call, self._books.clock
         now_s = clock.monotonic_s()
         ttft_s = None if self._first_s is None else self._first_s - call.arrived_s
-        after_first = usage.output_tokens - 1
-        tpot_s = (
-            (now_s - self._first_s) / after_first if self._first_s and after_first > 0 else None
-        )
         hit = self._kind is Kind.CACHE_HIT
+        after_first = usage.output_tokens - 1
+        tpot_s = None
+        if self._first_s is not None and after_first > 0 and not hit:
+            tpot_s = (now_s - self._first_s) / after_first
         cost = 0 if hit else self.cost_usd_micros(usage)
         served = outcome is Outcome.SUCCESS
         return LedgerLine(
@@ -143,10 +143,11 @@ class Attempt:
     def _count(self, line: LedgerLine) -> None:
         metrics, tier = self._books.metrics, line.tier
         metrics.attempts.labels(tier, line.kind.value, line.outcome.value).inc()
+        made = line.usage if line.kind is not Kind.CACHE_HIT else Usage()
         for kind, tokens in (
-            ("fresh_input", line.usage.fresh_input_tokens),
-            ("cached_input", line.usage.cached_input_tokens),
-            ("output", line.usage.output_tokens),
+            ("fresh_input", made.fresh_input_tokens),
+            ("cached_input", made.cached_input_tokens),
+            ("output", made.output_tokens),
         ):
             if tokens:
                 metrics.tokens.labels(tier, kind).inc(tokens)

@@ -122,3 +122,13 @@ def test_two_attempts_have_two_ids_inside_engines(tmp_path: Path) -> None:
            for id_ in "ab" for n in (0, 1)}  # fmt: skip
     assert len(ids) == 4
     assert all(one.startswith("r-1-") for one in ids)
+
+
+def test_a_cache_hit_counts_no_tokens_as_made_and_has_no_time_per_token(tmp_path: Path) -> None:
+    of, kept, _ = books(tmp_path)
+    hit = attempt(of, call(), Kind.CACHE_HIT)
+    hit.first_byte()
+    hit.close(Outcome.SUCCESS, Usage(10, 0, 5), cache="exact")
+    (line,) = kept.lines
+    assert (line.tpot_s, line.cost_usd_micros, line.usage) == (None, 0, Usage(10, 0, 5))
+    assert "hansom_tokens_total{" not in of.metrics.text()
