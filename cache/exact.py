@@ -9,7 +9,7 @@ by time and by the policy version in the key.
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -28,8 +28,8 @@ Result = TypeVar("Result")
 class Store(Protocol):
     """Bytes under keys, each with a time to live. Any exception means: not available."""
 
-    async def get(self, key: str) -> bytes | None:
-        """The value, or None when it is absent or expired."""
+    async def get(self, keys: Sequence[str]) -> Sequence[bytes | None]:
+        """Each key's value, or None when it is absent or expired; in the order of the keys."""
 
     async def set(self, key: str, value: bytes, ttl_s: int) -> None:
         """Keep `value` for `ttl_s` seconds, in place of what was there."""
@@ -118,21 +118,27 @@ class ExactCache:
         self._open_s = open_s
         self._failures = 0
         self._closed_again_s = 0.0
+        self._asked: list[tuple[str, asyncio.Future[bytes | None]]] = []
+        self._asking: set[asyncio.Task[None]] = set()
 
     async def get(self, key: str) -> CachedAnswer | None:
-        """The answer kept under `key`, or None; never raises, waits at most `timeout_s`."""
-        answer = None
-        raw = await self._attempt(self._store.get(key)) if self._allowed() else None
-        if raw is not None:
-            try:
-                answer = CachedAnswer.from_bytes(raw)
-            except ValueError:
-                self.stats.unreadable += 1
+        """The answer kept under `key`, or None; never raises, waits about `timeout_s` at most."""
+        answer = await self._fetch(key)
         if answer is None:
             self.stats.misses += 1
         else:
             self.stats.hits += 1
         return answer
+
+    async def _fetch(self, key: str) -> CachedAnswer | None:
+        raw = await self._ask(key) if self._allowed() else None
+        if raw is None:
+            return None
+        try:
+            return CachedAnswer.from_bytes(raw)
+        except ValueError:
+            self.stats.unreadable += 1
+            return None
 
     async def put(self, key: str, answer: CachedAnswer) -> bool:
         """Keep `answer` for `ttl_s`; False when it was not kept. Never raises."""
@@ -145,6 +151,35 @@ class ExactCache:
     async def _set(self, key: str, value: bytes) -> bool:
         await self._store.set(key, value, self._ttl_s)
         return True
+
+    async def _ask(self, key: str) -> bytes | None:
+        """Look-ups of one turn of the event loop share one question and one deadline.
+
+        A client library and a timer cost more than the question, and under load many requests ask
+        in the same turn.
+        """
+        loop = asyncio.get_running_loop()
+        if not self._asked:
+            loop.call_soon(self._send_batch)
+        answer: asyncio.Future[bytes | None] = loop.create_future()
+        self._asked.append((key, answer))
+        return await answer
+
+    def _send_batch(self) -> None:
+        batch, self._asked = self._asked, []
+        task = asyncio.create_task(self._answer(batch))
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
+
+    async def _answer(self, batch: "list[tuple[str, asyncio.Future[bytes | None]]]") -> None:
+        """Tell everyone in the batch, apart from callers that have left."""
+        values: Sequence[bytes | None] | None = None
+        try:
+            values = await self._attempt(self._store.get([key for key, _ in batch]))
+        finally:
+            for (_, answer), value in zip(batch, values or [None] * len(batch), strict=True):
+                if not answer.done():
+                    answer.set_result(value)
 
     def _allowed(self) -> bool:
         """While open, one operation per `open_s` goes through as a probe; the others skip."""

@@ -6,6 +6,9 @@ a client sends (model names, ids, tenants) is never a label. The engines export 
 Ray's own are not (they add up bucket midpoints).
 """
 
+from functools import cache
+from typing import TypeVar
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -14,10 +17,12 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.metrics import MetricWrapperBase
 
 # A `_created` series beside each counter doubles a scrape and nothing reads it.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no hints here
 
+Kind = TypeVar("Kind", bound=MetricWrapperBase)
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _TPOT_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
 
@@ -77,7 +82,7 @@ class Metrics:
         return generate_latest(self.registry).decode()
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(name, text, labels, registry=self.registry)
+        return _remembering(Counter(name, text, labels, registry=self.registry))
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(name, text, labels, registry=self.registry)
@@ -85,4 +90,13 @@ class Metrics:
     def _histogram(
         self, name: str, text: str, buckets: tuple[float, ...], *labels: str
     ) -> Histogram:
-        return Histogram(name, text, labels, buckets=buckets, registry=self.registry)
+        return _remembering(Histogram(name, text, labels, buckets=buckets, registry=self.registry))
+
+
+def _remembering(metric: Kind) -> Kind:
+    """`metric`, whose `labels` looks a known set of labels up without the library's lock.
+
+    The sets are few by the rule above, so remembering them all is safe.
+    """
+    metric.labels = cache(metric.labels)  # type: ignore[method-assign]
+    return metric

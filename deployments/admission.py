@@ -5,13 +5,13 @@ own issue; today a tenant is the hash of the bearer token, so that two keys neve
 """
 
 import hashlib
-import uuid
 from collections.abc import Mapping
 
 import orjson
 
 from core.call import Call, Endpoint, Risk
 from core.errors import BadRequest, Overloaded, UnknownModel
+from core.ids import new_id
 from core.settings import Settings
 from core.wire import ChatBody, CompletionBody, check
 
@@ -19,8 +19,8 @@ AUTO = "auto"
 
 
 def request_id(headers: Mapping[str, str]) -> str:
-    """The `x-request-id`, which `deployments.request_id` has made valid, else a new one."""
-    return headers.get("x-request-id") or uuid.uuid4().hex
+    """The `x-request-id`, which `deployments.doorstep` has made valid, else a new one."""
+    return headers.get("x-request-id") or new_id()
 
 
 def tenant(headers: Mapping[str, str]) -> str:
@@ -91,7 +91,7 @@ class Admission:
                 "`stream_options` is only allowed when `stream` is true.", param="stream_options"
             )
         return Call(
-            call_id=uuid.uuid4().hex,
+            call_id=new_id(),
             request_id=id_,
             endpoint=endpoint,
             tenant=tenant(headers),

@@ -32,8 +32,9 @@ ENGINE = serve.deployment(name=ENGINE_DEPLOYMENT)(serve.ingress()(Engine))
 ROUTER = serve.deployment(name=ROUTER_DEPLOYMENT)(Router)
 LEDGER = serve.deployment(name=LEDGER_DEPLOYMENT)(Ledger)
 
-# One event per request is the gateway's own (`deployments.ingress`); Serve's access log doubles it.
-_QUIET = {"enable_access_log": False}
+# One event per request is the gateway's own (`deployments.ingress`); Serve's access log doubles it,
+# and below WARNING its line is built even where it is then not written.
+_QUIET = {"enable_access_log": False, "log_level": "WARNING"}
 _MANY = 100_000  # admission is the gateway's own (limits.max_in_flight), with OpenAI's error shape
 _CONTROL_CPUS = 0.01  # what Ray reserves; these parts share what the engines leave
 

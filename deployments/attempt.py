@@ -56,7 +56,7 @@ class Attempt:
     @property
     def engine_request_id(self) -> str:
         """The id inside the engine, which may not see a client's own id twice at once."""
-        return f"{self._call.request_id}-{self._call.call_id[:8]}-{self._number}"
+        return f"{self._call.request_id}-{self._call.call_id[-8:]}-{self._number}"
 
     def left_s(self, call: Call) -> float:
         """Seconds to the call's deadline, at least a millisecond."""

@@ -6,7 +6,6 @@ ledger counts its tokens; it costs nothing until prices know embeddings.
 
 import asyncio
 import base64
-import uuid
 from array import array
 from collections.abc import Mapping
 from typing import Any
@@ -17,10 +16,12 @@ from ray.serve.exceptions import RayServeException
 
 from core.call import Usage
 from core.errors import BadRequest, Unavailable, UnknownModel
+from core.ids import new_id
 from core.ports import Clock
 from core.wire import EMBEDDING_MODEL, EMBEDDING_SIZE, EmbeddingsBody, check
 from deployments.admission import decode, tenant
 from deployments.attempt import Books
+from deployments.caller import Caller
 from deployments.ingress import Guarded
 from deployments.reply import JSON, Reply
 from ledger.line import Kind, LedgerLine, Outcome
@@ -39,13 +40,14 @@ class Embeddings(Guarded):
         self._timeout_s = timeout_s
 
     async def answer(
-        self, raw: bytes, sent: Mapping[str, str], id_: str, arrived_s: float
+        self, caller: Caller, raw: bytes, sent: Mapping[str, str], id_: str, arrived_s: float
     ) -> Reply:
         """Vectors for one text or many."""
         body = check(EmbeddingsBody, decode(raw))
         _refuse_what_is_not_here(body)
         texts = [body.input] if isinstance(body.input, str) else body.input
         outcome, tokens = Outcome.ERROR, 0
+        caller.watch()
         try:
             vectors, tokens = await self._embed(texts)
             outcome = Outcome.SUCCESS
@@ -106,7 +108,7 @@ def _line(
 ) -> LedgerLine:
     clock: Clock = books.clock
     return LedgerLine(
-        call_id=uuid.uuid4().hex,
+        call_id=new_id(),
         request_id=id_,
         attempt=0,
         kind=Kind.EMBEDDING,

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 from ray.serve.handle import DeploymentHandle
 
 from cache.exact import ExactCache
@@ -22,6 +21,7 @@ from deployments.admission import Admission
 from deployments.attempt import Books
 from deployments.board import Board, load_scorer, make_policy
 from deployments.embeddings import Embeddings
+from deployments.exchange import Connections
 from deployments.handles import ENGINE_DEPLOYMENT, ServeReplicas, TierReplicas, handle_of, tier_app
 from deployments.ingress import Application, Generation, Routes
 from deployments.ledger import LEDGER_APP, LEDGER_DEPLOYMENT
@@ -54,14 +54,10 @@ class Gateway:
         scorer = load_scorer(settings)
         router_version = scorer.version if scorer else settings.router.strategy
         self._metrics = Metrics()
-        self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-        )
+        self._connections = Connections()
         stall_s = settings.limits.stall_timeout_s
         self._tiers = {
-            tier.name: TierReplicas(tier.name, ServeReplicas(tier.name), self._http, stall_s)
+            tier.name: TierReplicas(tier.name, ServeReplicas(tier.name), self._connections, stall_s)
             for tier in settings.tiers
         }
         for replicas in self._tiers.values():
@@ -118,7 +114,7 @@ class Gateway:
             yield
         finally:
             await self._pipeline.close()
-            await self._http.close()
+            await self._connections.close()
             await self._store.close()
             await self._ledger.close()
 

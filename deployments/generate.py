@@ -7,10 +7,9 @@ closes the connection to the engine, which aborts the work there.
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 
-import aiohttp
 import orjson
 
 from cache.replay import assemble
@@ -24,6 +23,7 @@ from core.errors import (
     Unavailable,
 )
 from deployments.attempt import Attempt
+from deployments.exchange import Exchange
 from deployments.handles import TierReplicas
 from deployments.reply import Reply, closing_object, headers
 from deployments.stream import SseRelay, error_event, parse_usage
@@ -33,13 +33,20 @@ Store = Callable[[str, Attempt, bytes, Usage], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Miss:
+    """A look-up that found nothing, or none at all; under which key the answer may be stored."""
+
+    result: CacheResult
+    store_key: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Ride:
-    """A call on its way: what was decided, and under which key its answer may be stored."""
+    """A call on its way, and what was decided."""
 
     call: Call
     decision: Decision
-    cache: CacheResult
-    store_key: str | None
+    miss: Miss
 
 
 class ReplicaFailed(Exception):
@@ -59,29 +66,28 @@ async def generate(
     Raises `ReplicaFailed` when another replica may do better, else the `HansomError` for the
     client. The attempt is closed in every case, for a stream when the stream ends.
     """
-    stack = AsyncExitStack()
+    upstream: Exchange | None = None
     chosen = ""
     try:
         replica = replicas.choose(skip)
         chosen = replica.id
-        upstream = await stack.enter_async_context(
-            replicas.post(
-                replica,
-                f"/v1/{ride.call.endpoint.value}",
-                _engine_body(ride.call, attempt.tier.model),
-                {"content-type": "application/json", "x-request-id": attempt.engine_request_id},
-                attempt.left_s(ride.call),
-            )
+        upstream = await replicas.post(
+            replica,
+            f"/v1/{ride.call.endpoint.value}",
+            _engine_body(ride.call, attempt.tier.model),
+            {"content-type": "application/json", "x-request-id": attempt.engine_request_id},
+            attempt.left_s(ride.call),
         )
         if upstream.status != 200:
-            raise _refusal(upstream, await upstream.read(), attempt.tier.name)
+            raise _refusal(upstream.status, await upstream.read(), attempt.tier.name)
         if ride.call.stream:
-            return await _open_stream(ride, attempt, stack, upstream, store)
+            return await _open_stream(ride, attempt, upstream, store)
         body = await upstream.read()
-        await stack.aclose()
+        upstream.close()
         return _whole(ride, attempt, body, store)
     except BaseException as error:
-        await stack.aclose()
+        if upstream is not None:
+            upstream.close()
         told = _settled(error, ride.call, attempt, chosen)
         if told is error:
             raise
@@ -91,7 +97,7 @@ async def generate(
 def _settled(error: BaseException, call: Call, attempt: Attempt, replica: str) -> BaseException:
     """Close the attempt for what ended it, and say what the caller is to be told."""
     tier = attempt.tier.name
-    if isinstance(error, aiohttp.ClientError | ConnectionError):
+    if isinstance(error, ConnectionError):
         attempt.close(Outcome.ERROR, Usage(), error="engine_unreachable")
         return ReplicaFailed(
             replica,
@@ -136,19 +142,20 @@ def _engine_body(call: Call, model: str) -> bytes:
 
 def _whole(ride: Ride, attempt: Attempt, body: bytes, store: Store) -> Reply:
     usage = parse_usage(orjson.loads(body).get("usage"))
-    attempt.close(Outcome.SUCCESS, usage, cache=ride.cache)
-    if ride.store_key:
-        store(ride.store_key, attempt, body, usage)
+    attempt.close(Outcome.SUCCESS, usage, cache=ride.miss.result)
+    if ride.miss.store_key:
+        store(ride.miss.store_key, attempt, body, usage)
     cost = attempt.cost_usd_micros(usage)
-    sent = headers(ride.call, ride.decision, attempt.tier, cache=ride.cache, cost_usd_micros=cost)
+    sent = headers(
+        ride.call, ride.decision, attempt.tier, cache=ride.miss.result, cost_usd_micros=cost
+    )
     return Reply(200, body, sent)
 
 
 async def _open_stream(
     ride: Ride,
     attempt: Attempt,
-    stack: AsyncExitStack,
-    upstream: aiohttp.ClientResponse,
+    upstream: Exchange,
     store: Store,
 ) -> Reply:
     """Wait for the first events, so that an engine that fails before them can be replaced."""
@@ -156,28 +163,27 @@ async def _open_stream(
 
     def closing(usage: Usage) -> dict[str, object]:
         cost = attempt.cost_usd_micros(usage)
-        return closing_object(call, attempt.tier, cache=ride.cache, cost_usd_micros=cost)
+        return closing_object(call, attempt.tier, cache=ride.miss.result, cost_usd_micros=cost)
 
-    relay = SseRelay(want_usage=call.include_usage, keep=bool(ride.store_key), closing=closing)
+    relay = SseRelay(want_usage=call.include_usage, keep=bool(ride.miss.store_key), closing=closing)
     first = b""
     while not first and not relay.finished:
-        block = await upstream.content.readany()
+        block = await upstream.block()
         if not block:
             raise EngineFailed("The engine closed the stream before its first token.")
         first = relay.feed(block)
     if relay.failure is not None:
         raise EngineFailed(str(relay.failure.get("message") or "The engine failed."))
     attempt.first_byte()
-    body = _relay(ride, attempt, stack, upstream, relay, first, store)
+    body = _relay(ride, attempt, upstream, relay, first, store)
     await anext(body)  # closing a generator that never began would settle nothing
-    return Reply(200, body, headers(call, ride.decision, attempt.tier, cache=ride.cache))
+    return Reply(200, body, headers(call, ride.decision, attempt.tier, cache=ride.miss.result))
 
 
 async def _relay(
     ride: Ride,
     attempt: Attempt,
-    stack: AsyncExitStack,
-    upstream: aiohttp.ClientResponse,
+    upstream: Exchange,
     relay: SseRelay,
     first: bytes,
     store: Store,
@@ -189,11 +195,11 @@ async def _relay(
         yield b""  # taken by `_open_stream`
         yield first
         try:
-            async for block in upstream.content.iter_any():
+            while block := await upstream.block():
                 if events := relay.feed(block):
                     yield events
             outcome, fault = Outcome.ERROR, _broken(attempt.tier.name)
-        except (aiohttp.ClientError, ValueError):
+        except (ConnectionError, ValueError):
             outcome, fault = Outcome.ERROR, _broken(attempt.tier.name)
         except TimeoutError:
             outcome, fault = Outcome.TIMEOUT, deadline_exceeded(ride.call)
@@ -203,10 +209,10 @@ async def _relay(
         if relay.complete:  # also for a client that hangs up on the last event
             outcome, fault = Outcome.SUCCESS, None
         error = fault.code if fault else None
-        attempt.close(outcome, relay.usage, error=error, cache=ride.cache)
-        if relay.complete and ride.store_key:
-            _keep(ride.store_key, attempt, relay, store)
-        await stack.aclose()
+        attempt.close(outcome, relay.usage, error=error, cache=ride.miss.result)
+        if relay.complete and ride.miss.store_key:
+            _keep(ride.miss.store_key, attempt, relay, store)
+        upstream.close()
 
 
 def _keep(key: str, attempt: Attempt, relay: SseRelay, store: Store) -> None:
@@ -223,18 +229,18 @@ def _broken(tier: str) -> EngineFailed:
     )
 
 
-def _refusal(upstream: aiohttp.ClientResponse, raw: bytes, tier: str) -> HansomError:
+def _refusal(status: int, raw: bytes, tier: str) -> HansomError:
     """An engine's error status as one of ours, with the engine's own words."""
     try:
         error = orjson.loads(raw)["error"]
         message, param = str(error["message"]), error.get("param")
     except (orjson.JSONDecodeError, KeyError, TypeError):
-        message, param = raw.decode(errors="replace")[:500] or f"HTTP {upstream.status}", None
-    if upstream.status in (429, 503):
+        message, param = raw.decode(errors="replace")[:500] or f"HTTP {status}", None
+    if status in (429, 503):
         return Unavailable(
             f"Tier {tier!r} is full: {message}", code="tier_overloaded", retry_after_s=1
         )
-    if upstream.status >= 500:
+    if status >= 500:
         return EngineFailed(f"Tier {tier!r} failed: {message}", code="engine_failed")
     if "maximum context length" in message:
         return ContextTooLong(message, param="messages", code="context_length_exceeded")

@@ -9,21 +9,18 @@ address, so the one private path to it stands in `_running` and nowhere else;
 The choice is least requests in flight from this gateway, which needs no message to anyone.
 """
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import partial
 
-import aiohttp
 import ray
 from ray import serve
 from ray.serve.handle import DeploymentHandle
-from yarl import URL
 
 from core.errors import Unavailable
+from deployments.exchange import Connections, Exchange
 
 ENGINE_DEPLOYMENT = "Engine"
-_CONNECT_TIMEOUT_S = 2.0
 
 
 def tier_app(tier: str) -> str:
@@ -38,16 +35,10 @@ def handle_of(deployment: str, app: str) -> DeploymentHandle:
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """A running replica: its id and the base URL of its own HTTP server."""
+    """A running replica: its id, and the host and port of its own HTTP server."""
 
     id: str
-    url: str
-
-
-@lru_cache(maxsize=4096)
-def _url(base: str, path: str) -> URL:
-    """Parsed once: parsing costs more than the rest of choosing a replica."""
-    return URL(base + path, encoded=True)
+    address: tuple[str, int]
 
 
 Running = Callable[[], list[Replica]]
@@ -69,11 +60,11 @@ class TierReplicas:
     """The replicas of one tier, seen from one gateway; `running` lists those there are now."""
 
     def __init__(
-        self, tier: str, running: Running, http: aiohttp.ClientSession, stall_timeout_s: float
+        self, tier: str, running: Running, connections: Connections, stall_timeout_s: float
     ) -> None:
         self.tier = tier
         self.running = running
-        self._http = http
+        self._connections = connections
         self._stall_timeout_s = stall_timeout_s
         self._in_flight: dict[str, int] = {}
 
@@ -96,32 +87,33 @@ class TierReplicas:
             )
         return min(candidates, key=lambda replica: self._in_flight.get(replica.id, 0))
 
-    @asynccontextmanager
     async def post(
         self, replica: Replica, path: str, body: bytes, headers: dict[str, str], timeout_s: float
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Open `POST path` on a replica.
+    ) -> Exchange:
+        """Open `POST path` on a replica; the caller closes what this returns.
 
-        Leaving the block before the answer is complete closes the connection, which aborts
-        the request in the engine. Raises aiohttp's `ClientError` when the replica cannot be
-        reached or is silent for `stall_timeout_s`, and `TimeoutError` when `timeout_s` has
-        passed, then or later while reading.
+        Raises `ReplicaGone` when the replica cannot be reached or is silent for
+        `stall_timeout_s`, and `TimeoutError` when `timeout_s` has passed, then or later while
+        reading.
         """
         self._in_flight[replica.id] = self._in_flight.get(replica.id, 0) + 1
-        timeout = aiohttp.ClientTimeout(
-            total=timeout_s, sock_connect=_CONNECT_TIMEOUT_S, sock_read=self._stall_timeout_s
-        )
         try:
-            async with self._http.post(
-                _url(replica.url, path), data=body, headers=headers, timeout=timeout
-            ) as response:
-                yield response
-        finally:
-            left = self._in_flight[replica.id] - 1
-            if left:
-                self._in_flight[replica.id] = left
-            else:
-                del self._in_flight[replica.id]
+            exchange = await self._connections.post(
+                replica.address, path, body, headers,
+                timeout_s=timeout_s, stall_timeout_s=self._stall_timeout_s,
+            )  # fmt: skip
+        except BaseException:
+            self._leave(replica.id)
+            raise
+        exchange.on_close = partial(self._leave, replica.id)
+        return exchange
+
+    def _leave(self, replica_id: str) -> None:
+        left = self._in_flight[replica_id] - 1
+        if left:
+            self._in_flight[replica_id] = left
+        else:
+            del self._in_flight[replica_id]
 
 
 def _running(handle: DeploymentHandle, own_node_id: str) -> list[Replica]:
@@ -141,5 +133,5 @@ def _running(handle: DeploymentHandle, own_node_id: str) -> list[Replica]:
             continue
         address, port = endpoint
         host = "127.0.0.1" if replica.node_id == own_node_id else address
-        found.append(Replica(replica.replica_id.unique_id, f"http://{host}:{port}"))
+        found.append(Replica(replica.replica_id.unique_id, (host, port)))
     return found

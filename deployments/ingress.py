@@ -1,10 +1,11 @@
 """The HTTP endpoint: OpenAI's routes in, OpenAI's shapes out.
 
 Promises: every answer and every error has the OpenAI shape (Serve adds `x-request-id`); a client
-that hangs up ends the request's task, which closes the engine's connection. No logic of the
+that hangs up ends the request's work, which closes the engine's connection. No logic of the
 request itself stands here (`deployments.pipeline`).
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
@@ -20,12 +21,13 @@ from starlette.types import Lifespan, Receive, Scope, Send
 from cache.eligible import directives
 from core import log
 from core.call import Endpoint
-from core.errors import BadRequest, BodyTooLarge, HansomError
+from core.errors import BadRequest, HansomError
 from core.metrics import Metrics
 from core.ports import Clock
 from core.settings import Settings
 from core.wire import EMBEDDING_MODEL
 from deployments.admission import AUTO, Admission, request_id
+from deployments.caller import Caller, CallerLeft
 from deployments.pipeline import Pipeline
 from deployments.reply import JSON, Reply
 
@@ -47,9 +49,12 @@ class Guarded:
         self._max_body_bytes = max_body_bytes
 
     async def answer(
-        self, raw: bytes, sent: Mapping[str, str], id_: str, arrived_s: float
+        self, caller: Caller, raw: bytes, sent: Mapping[str, str], id_: str, arrived_s: float
     ) -> Reply:
-        """Answer one body; raises `HansomError` for what the client must be told."""
+        """Answer one body; raises `HansomError` for what the client must be told.
+
+        `caller.watch` is for whatever takes longer than reading an answer that is there.
+        """
         raise NotImplementedError
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -59,15 +64,22 @@ class Guarded:
         sent = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         id_ = request_id(sent)
         status = 499
+        caller = Caller(receive)
         try:
             self._admission.enter()
             try:
-                raw = await read_body(receive, self._max_body_bytes)
-                reply = await self.answer(raw, sent, id_, arrived_s)
+                raw = await caller.body(self._max_body_bytes)
+                reply = await self.answer(caller, raw, sent, id_, arrived_s)
                 status = reply.status
                 await _send(reply, send)
             finally:
+                caller.close()
                 self._admission.leave()
+        except CallerLeft:
+            pass  # there is nobody to answer
+        except asyncio.CancelledError:
+            if not caller.forgive():
+                raise
         except HansomError as error:
             status = error.status
             await _send(error_reply(error), send)
@@ -94,11 +106,15 @@ class Generation(Guarded):
         self._pipeline = pipeline
 
     async def answer(
-        self, raw: bytes, sent: Mapping[str, str], id_: str, arrived_s: float
+        self, caller: Caller, raw: bytes, sent: Mapping[str, str], id_: str, arrived_s: float
     ) -> Reply:
         """Admit the call and hand it to the pipeline."""
         call = self._admission.admit(self._endpoint, raw, sent, id_, arrived_s)
-        return await self._pipeline.respond(call, directives(sent))
+        found = await self._pipeline.look_up(call, directives(sent))
+        if isinstance(found, Reply):
+            return found
+        caller.watch()
+        return await self._pipeline.ride(call, found)
 
 
 class Routes:
@@ -181,22 +197,6 @@ class Application:
                 await app(scope, receive, send)
                 return
         await self._others(scope, receive, send)
-
-
-async def read_body(receive: Receive, limit_bytes: int) -> bytes:
-    """The whole body; raises `BodyTooLarge` as soon as it is longer than `limit_bytes`."""
-    parts, size = [], 0
-    while True:
-        message = await receive()
-        part = message.get("body", b"")
-        size += len(part)
-        if size > limit_bytes:
-            raise BodyTooLarge(
-                f"The body is longer than {limit_bytes} bytes (limits.max_body_bytes)."
-            )
-        parts.append(part)
-        if not message.get("more_body"):
-            return b"".join(parts)
 
 
 async def _send(reply: Reply, send: Send) -> None:

@@ -19,7 +19,7 @@ from core.call import Call, Decision, Usage
 from core.errors import ContextTooLong, EngineFailed, HansomError, Unavailable
 from deployments.attempt import Attempt, Books
 from deployments.board import Board
-from deployments.generate import ReplicaFailed, Ride, generate
+from deployments.generate import Miss, ReplicaFailed, Ride, generate
 from deployments.handles import TierReplicas
 from deployments.reply import Reply, closing_object, headers
 from deployments.stream import with_extra
@@ -52,17 +52,21 @@ class Pipeline:
         self._cache_on = books.settings.cache.exact
         self._writes: set[asyncio.Task[bool]] = set()
 
-    async def respond(self, call: Call, directives: Directives) -> Reply:
-        """Answer one admitted call; raises `HansomError` for what the client must be told."""
+    async def look_up(self, call: Call, directives: Directives) -> Reply | Miss:
+        """The reply from the cache, or what is to be known of the miss."""
         rule = eligible(call.body, directives) if self._cache_on else _NO_CACHE
         key = self._key(call) if rule.lookup or rule.store else ""
         if rule.lookup and (hit := await self._cache.get(key)):
             return self._replayed(call, hit)
-        self._books.metrics.cache.labels("miss" if rule.lookup else "off").inc()
+        result: CacheResult = "miss" if rule.lookup else "off"
+        self._books.metrics.cache.labels(result).inc()
+        return Miss(result, key if rule.store else None)
+
+    async def ride(self, call: Call, miss: Miss) -> Reply:
+        """Route and generate; raises `HansomError` for what the client must be told."""
         decision = await self._board.decide(call)
         self._books.metrics.routes.labels(decision.tier, decision.code).inc()
-        cache: CacheResult = "miss" if rule.lookup else "off"
-        return await self._generate(Ride(call, decision, cache, key if rule.store else None))
+        return await self._generate(Ride(call, decision, miss))
 
     async def close(self) -> None:
         """Wait for cache writes that are still under way."""

@@ -16,11 +16,13 @@ from prometheus_client import Gauge, generate_latest
 from core.call import TierSignal
 from core.metrics import new_registry
 from core.settings import SimulatedEngine
+from deployments.caller import Caller, CallerLeft
 
 _HEADERS_SSE = [(b"content-type", b"text/event-stream; charset=utf-8")]
 _HEADERS_JSON = [(b"content-type", b"application/json")]
 _WORD = " cab"
 _BYTES_PER_TOKEN = 4
+_MAX_BODY_BYTES = 1 << 30  # the gateway's limit is the one that counts
 
 
 class Simulated:
@@ -70,16 +72,27 @@ class Simulated:
         if path not in ("/v1/chat/completions", "/v1/completions"):
             await _reply(send, 404, {"error": {"message": f"no route {path}", "type": "not_found"}})
             return
-        body = orjson.loads(await _read(receive))
+        caller = Caller(receive)
+        try:
+            await self._answer(caller, path, send)
+        except CallerLeft:
+            self._aborted += 1
+        except asyncio.CancelledError:
+            self._aborted += 1
+            if not caller.forgive():
+                raise
+        finally:
+            caller.close()
+
+    async def _answer(self, caller: Caller, path: str, send: Any) -> None:
+        body = orjson.loads(await caller.body(_MAX_BODY_BYTES))
         play = _Play(body, self._settings, self._model, chat=path.endswith("chat/completions"))
         if play.prompt_tokens + play.output_tokens > self._settings.context_tokens:
             await _reply(send, 400, play.too_long(self._settings.context_tokens))
             return
-        try:
-            await self._serve(play, send)
-        except asyncio.CancelledError:
-            self._aborted += 1
-            raise
+        if play.stream or self._settings.ttft_s or self._settings.tpot_s or self._slots.locked():
+            caller.watch()
+        await self._serve(play, send)
 
     async def _serve(self, play: "_Play", send: Any) -> None:
         self._waiting += 1
@@ -198,15 +211,6 @@ class _Play:
             f"{self.prompt_tokens} input tokens."
         )
         return {"error": {"message": message, "type": "BadRequestError", "code": 400}}
-
-
-async def _read(receive: Any) -> bytes:
-    parts: list[bytes] = []
-    while True:
-        message = await receive()
-        parts.append(message.get("body", b""))
-        if not message.get("more_body"):
-            return b"".join(parts)
 
 
 async def _reply(send: Any, status: int, body: dict[str, Any]) -> None:

@@ -36,10 +36,11 @@ class FakeStore:
         self.operations = 0
         self._values: dict[str, tuple[bytes, float]] = {}
 
-    async def get(self, key: str) -> bytes | None:
+    async def get(self, keys: Sequence[str]) -> Sequence[bytes | None]:
         self._operate()
-        value, until_s = self._values.get(key, (None, 0.0))
-        return value if self.clock.monotonic_s() < until_s else None
+        now_s = self.clock.monotonic_s()
+        found = [self._values.get(key, (None, 0.0)) for key in keys]
+        return [value if now_s < until_s else None for value, until_s in found]
 
     async def set(self, key: str, value: bytes, ttl_s: int) -> None:
         self._operate()

@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -104,3 +105,30 @@ async def test_a_caller_that_is_cancelled_stays_cancelled() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_lookups_of_one_moment_share_one_question_and_keep_their_own_answers() -> None:
+    clock = FakeClock()
+    store = FakeStore(clock)
+    cache = cache_of(store, clock)
+    other = replace(ANSWER, body=b"other")
+    await cache.put("a", ANSWER)
+    await cache.put("b", other)
+    before = store.operations
+    found = await asyncio.gather(*(cache.get(key) for key in ("a", "x", "b", "a")))
+    assert found == [ANSWER, None, other, ANSWER]
+    assert store.operations - before == 1
+    assert (cache.stats.hits, cache.stats.misses) == (3, 1)
+
+
+async def test_a_caller_that_leaves_takes_nobody_elses_answer_with_it() -> None:
+    clock = FakeClock()
+    store = FakeStore(clock)
+    cache = cache_of(store, clock)
+    await cache.put("a", ANSWER)
+    tasks = [asyncio.create_task(cache.get("a")) for _ in range(3)]
+    await asyncio.sleep(0)
+    tasks[1].cancel()
+    found = await asyncio.gather(*tasks, return_exceptions=True)
+    assert (found[0], found[2]) == (ANSWER, ANSWER)
+    assert isinstance(found[1], asyncio.CancelledError)

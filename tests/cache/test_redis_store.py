@@ -29,11 +29,11 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
 
 async def test_a_store_gives_back_what_it_was_given(store: Store) -> None:
     key = uuid.uuid4().hex
-    assert await store.get(key) is None
+    assert await store.get([key]) == [None]
     await store.set(key, b"\x00\xff" * 1000, 60)
-    assert await store.get(key) == b"\x00\xff" * 1000
+    assert await store.get([key]) == [b"\x00\xff" * 1000]
     await store.set(key, b"", 60)
-    assert await store.get(key) == b""
+    assert await store.get([key, uuid.uuid4().hex, key]) == [b"", None, b""]
 
 
 async def test_values_expire(redis_url: str) -> None:
@@ -47,7 +47,7 @@ async def test_values_expire(redis_url: str) -> None:
 async def test_a_burst_beyond_the_pool_waits_its_turn(redis_url: str) -> None:
     store = RedisStore(redis_url, max_connections=4)
     await store.set("burst", b"x", 60)
-    assert await asyncio.gather(*(store.get("burst") for _ in range(200))) == [b"x"] * 200
+    assert await asyncio.gather(*(store.get(["burst"]) for _ in range(200))) == [[b"x"]] * 200
     await store.close()
 
 

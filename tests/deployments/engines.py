@@ -149,6 +149,12 @@ async def stalls(request: web.Request, body: dict[str, Any]) -> web.StreamRespon
     return web.Response()
 
 
+def port_of(server: TestServer) -> int:
+    """Where a started server listens."""
+    assert server.port is not None
+    return server.port
+
+
 @asynccontextmanager
 async def serving(*engines: Engine) -> AsyncIterator[list[Replica]]:
     """The engines' servers; the replicas are named r0, r1, ..."""
@@ -160,7 +166,9 @@ async def serving(*engines: Engine) -> AsyncIterator[list[Replica]]:
     try:
         for server in servers:
             await server.start_server(shutdown_timeout=0.1)
-        yield [Replica(f"r{at}", str(server.make_url(""))) for at, server in enumerate(servers)]
+        yield [
+            Replica(f"r{at}", ("127.0.0.1", port_of(server))) for at, server in enumerate(servers)
+        ]
     finally:
         for server in servers:
             await server.close()

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import orjson
 
 from cache.eligible import Directives
@@ -16,6 +15,7 @@ from core.metrics import Metrics
 from core.settings import Settings
 from deployments.attempt import Books
 from deployments.board import Board, make_policy
+from deployments.exchange import Connections
 from deployments.handles import Replica, TierReplicas
 from deployments.pipeline import Pipeline
 from deployments.reply import Reply
@@ -93,7 +93,8 @@ class Rig:
 
     async def respond(self, asked: Call, wish: Directives = Directives()) -> Reply:  # noqa: B008
         """What the gateway does with an admitted call."""
-        return await self.pipeline.respond(asked, wish)
+        found = await self.pipeline.look_up(asked, wish)
+        return found if isinstance(found, Reply) else await self.pipeline.ride(asked, found)
 
     async def ask(self, asked: Call, wish: Directives = Directives()) -> tuple[Reply, bytes]:  # noqa: B008
         """The reply and its whole body, with the write to the cache behind it."""
@@ -147,13 +148,14 @@ async def rig(
     writer.start()
     async with AsyncExitStack() as stack:
         stack.push_async_callback(writer.close)
-        http = await stack.enter_async_context(aiohttp.ClientSession())
+        connections = Connections()
+        stack.push_async_callback(connections.close)
         replicas = {
             "small": await stack.enter_async_context(serving(*small)),
             "large": await stack.enter_async_context(serving(*large)),
         }
         tiers = {
-            name: TierReplicas(name, lambda name=name: replicas[name], http, stall_s)  # type: ignore[misc]
+            name: TierReplicas(name, lambda name=name: replicas[name], connections, stall_s)  # type: ignore[misc]
             for name in replicas
         }
         router = router or FakeRouter()

@@ -3,7 +3,6 @@
 import asyncio
 from typing import Any
 
-import aiohttp
 import pytest
 from ray.exceptions import RayActorError
 from ray.serve.exceptions import DeploymentUnavailableError
@@ -11,13 +10,14 @@ from ray.serve.exceptions import DeploymentUnavailableError
 from core.call import Endpoint, Risk
 from core.errors import UnknownModel
 from deployments.board import Board, conversation, load_scorer, make_policy
+from deployments.exchange import Connections
 from deployments.handles import Replica, TierReplicas
 from router.policy import Policy, Strategy, Tier
 from router.score import ArtefactError, Score
 from tests.deployments.rig import call, settings_of
 from tests.fakes import FakeRouter
 
-UP = [Replica("r0", "http://127.0.0.1:1")]
+UP = [Replica("r0", ("127.0.0.1", 1))]
 TIERS = (Tier("small", "small-model"), Tier("large", "large-model"))
 
 
@@ -40,16 +40,15 @@ async def board(
     up: tuple[str, ...] = ("small", "large"),
     timeout_s: float = 0.1,
 ) -> Board:
-    async with aiohttp.ClientSession() as http:  # never used: the board only looks
-        tiers = {
-            tier.name: TierReplicas(
-                tier.name,
-                lambda name=tier.name: UP if name in up else [],
-                http,
-                1.0,  # type: ignore[misc]
-            )
-            for tier in TIERS
-        }
+    tiers = {
+        tier.name: TierReplicas(
+            tier.name,
+            lambda name=tier.name: UP if name in up else [],  # type: ignore[misc]
+            Connections(),  # never used: the board only looks
+            1.0,
+        )
+        for tier in TIERS
+    }
     return Board(Policy(TIERS, (0.2,), strategy=strategy), router, tiers, timeout_s)
 
 

@@ -14,6 +14,7 @@ from starlette.datastructures import Headers
 from core.errors import BadRequest, HansomError, Unavailable, UnknownModel
 from core.wire import EMBEDDING_MODEL
 from deployments.admission import Admission
+from deployments.caller import Caller
 from deployments.embeddings import Embeddings
 from tests.deployments.rig import Rig, read, rig, settings_of
 from tests.fakes import FakeRouter
@@ -21,12 +22,23 @@ from tests.fakes import FakeRouter
 BODY: dict[str, Any] = {"model": EMBEDDING_MODEL, "input": ["a", "bb"]}
 
 
+async def never() -> dict[str, Any]:
+    """A client that stays and has nothing more to say."""
+    await asyncio.sleep(60)
+    raise AssertionError
+
+
 async def ask(path: Rig, body: dict[str, Any], **headers: str) -> dict[str, Any]:
     admission = Admission(settings_of())
     route = Embeddings(
         path.books, path.router, 0.1, admission, path.books.metrics, path.clock, 1_000_000
     )
-    reply = await route.answer(orjson.dumps(body), Headers(headers), "r-1", path.clock.now_s)
+    caller = Caller(never)
+    raw, arrived_s = orjson.dumps(body), path.clock.now_s
+    try:
+        reply = await route.answer(caller, raw, Headers(headers), "r-1", arrived_s)
+    finally:
+        caller.close()
     return dict(orjson.loads(await read(reply)))
 
 

@@ -10,7 +10,7 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletionMessageParam
 
-from deployments.request_id import VALID
+from deployments.doorstep import VALID
 from tests.deployments.serving import Serving, wait
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]

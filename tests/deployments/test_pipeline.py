@@ -157,7 +157,7 @@ async def test_another_replica_is_tried_before_another_tier(
 async def test_a_replica_that_cannot_be_reached_is_not_tried_twice(tmp_path: Path) -> None:
     alive = Engine(answers())
     async with rig(tmp_path, [alive]) as path:
-        path.replicas["small"].insert(0, Replica("dead", f"http://127.0.0.1:{unused_port()}"))
+        path.replicas["small"].insert(0, Replica("dead", ("127.0.0.1", unused_port())))
         await path.ask(call())
         assert await path.told() == [
             ("small", "answer", "error", "engine_unreachable"),

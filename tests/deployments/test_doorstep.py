@@ -1,4 +1,4 @@
-"""`x-request-id`: a valid one is kept, another one never gets in."""
+"""What stands around a replica's server: one valid id, and no watch of Serve's."""
 
 from typing import Any
 
@@ -8,7 +8,9 @@ from hypothesis import given
 from starlette.middleware import Middleware
 from starlette.types import Receive, Scope, Send
 
-from deployments.request_id import VALID, ValidRequestId, middlewares
+from deployments.doorstep import VALID, Doorstep, middlewares
+
+WATCH = (b"x-request-disconnect-disabled", b"?1")
 
 
 async def passed(headers: list[tuple[bytes, bytes]], kind: str = "http") -> Any:
@@ -21,27 +23,50 @@ async def passed(headers: list[tuple[bytes, bytes]], kind: str = "http") -> Any:
     async def nothing(*_: Any) -> Any:
         raise AssertionError("the middleware has nothing to say")
 
-    await ValidRequestId(app)({"type": kind, "headers": headers}, nothing, nothing)
+    await Doorstep(app)({"type": kind, "headers": headers}, nothing, nothing)
     return seen[0]["headers"]
+
+
+def ids(headers: list[tuple[bytes, bytes]]) -> list[bytes]:
+    return [value for name, value in headers if name == b"x-request-id"]
 
 
 @pytest.mark.parametrize("id_", [b"a", b"req-1.2:3_4", b"A" * 128, b"0"])
 async def test_a_valid_id_is_kept(id_: bytes) -> None:
     headers = [(b"host", b"x"), (b"x-request-id", id_)]
-    assert await passed(headers) == headers
+    assert await passed(headers) == [*headers, WATCH]
 
 
 @pytest.mark.parametrize(
     "id_",
     [b"", b" a", b"a b", b"a\r\nset-cookie: x", b"-a", b"A" * 129, b"\xc3\xa9", b"<b>", b"a\n"],
 )
-async def test_an_invalid_id_is_dropped_and_nothing_else_is(id_: bytes) -> None:
+async def test_an_invalid_id_is_replaced_and_nothing_else_is(id_: bytes) -> None:
     kept = [(b"host", b"x"), (b"accept", b"*/*")]
-    assert await passed([kept[0], (b"x-request-id", id_), kept[1]]) == kept
+    found = await passed([kept[0], (b"x-request-id", id_), kept[1]])
+    (new,) = ids(found)
+    assert VALID.fullmatch(new)
+    assert new != id_
+    assert found == [*kept, (b"x-request-id", new), WATCH]
 
 
-async def test_of_two_ids_an_invalid_one_takes_both() -> None:
-    assert await passed([(b"x-request-id", b"good"), (b"x-request-id", b"b ad")]) == []
+async def test_of_two_ids_an_invalid_one_takes_both_and_of_two_valid_ones_the_first_stays() -> None:
+    (new,) = ids(await passed([(b"x-request-id", b"good"), (b"x-request-id", b"b ad")]))
+    assert new not in (b"good", b"b ad")
+    assert ids(await passed([(b"x-request-id", b"a"), (b"x-request-id", b"b")])) == [b"a"]
+
+
+async def test_every_request_without_an_id_gets_its_own() -> None:
+    first, second = [ids(await passed([(b"host", b"x")])) for _ in range(2)]
+    assert (len(first), len(second)) == (1, 1)
+    assert first != second
+
+
+async def test_a_client_cannot_ask_for_the_watch_that_is_off() -> None:
+    assert await passed([(WATCH[0], b"?0"), (b"x-request-id", b"a")]) == [
+        (b"x-request-id", b"a"),
+        WATCH,
+    ]
 
 
 async def test_what_is_not_http_is_left_alone() -> None:
@@ -60,4 +85,4 @@ def test_no_valid_id_can_break_a_header_or_a_log_line(id_: bytes) -> None:
 def test_serve_gets_the_middleware_by_its_callback() -> None:
     (found,) = middlewares()
     assert isinstance(found, Middleware)
-    assert found.cls is ValidRequestId
+    assert found.cls is Doorstep

@@ -1,0 +1,68 @@
+"""The client of one request: its body, and whether it is still there.
+
+Ray Serve can watch for clients that leave, at two tasks and a queue a request, also for answers
+that are there at once. Here the watching begins where the waiting does (`Caller.watch`), so every
+application behind Serve's replicas must do its own; `deployments.doorstep` switches Serve's off.
+"""
+
+import asyncio
+
+from starlette.types import Receive
+
+from core.errors import BodyTooLarge
+
+
+class CallerLeft(Exception):
+    """The client hung up before its request was read."""
+
+
+class Caller:
+    """Reads one request; after `watch`, a client that leaves cancels the task that called it."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._watching: asyncio.Task[None] | None = None
+        self.left = False
+
+    async def body(self, limit_bytes: int) -> bytes:
+        """The whole body; raises `BodyTooLarge` as soon as it is longer, and `CallerLeft`."""
+        parts, size = [], 0
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                self.left = True
+                raise CallerLeft
+            part = message.get("body", b"")
+            size += len(part)
+            if size > limit_bytes:
+                raise BodyTooLarge(
+                    f"The body is longer than {limit_bytes} bytes (limits.max_body_bytes)."
+                )
+            parts.append(part)
+            if not message.get("more_body"):
+                return b"".join(parts)
+
+    def watch(self) -> None:
+        """From now on cancel the current task when the client leaves, until `close`."""
+        task = asyncio.current_task()
+        assert task is not None
+        if self._watching is None:
+            self._watching = asyncio.create_task(self._watch(task))
+
+    def close(self) -> None:
+        """Stop watching; the end of an answer is no hang-up."""
+        if self._watching is not None:
+            self._watching.cancel()
+
+    def forgive(self) -> bool:
+        """Whether a cancellation was the hang-up; then it is taken back, else it must go on."""
+        task = asyncio.current_task()
+        if not self.left or task is None:
+            return False
+        return task.uncancel() == 0
+
+    async def _watch(self, task: asyncio.Task[object]) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.left = True
+        task.cancel()
