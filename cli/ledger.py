@@ -2,9 +2,9 @@
 
 import json
 import time
-from dataclasses import asdict
 from pathlib import Path
 
+import msgspec
 import typer
 from rich.console import Console
 from rich.table import Column, Table
@@ -72,7 +72,7 @@ def report(config: Path, hours: float | None, *, as_json: bool) -> None:
 def _print(lines: list[Tailed], *, as_json: bool, header: bool = True) -> None:
     if as_json:
         for tailed in lines:
-            typer.echo(json.dumps({"seq": tailed.seq, **asdict(tailed.line)}))
+            typer.echo(json.dumps({"seq": tailed.seq, **msgspec.to_builtins(tailed.line)}))
         return
     columns = (Column(name, no_wrap=name not in _MAY_SHRINK) for name in _COLUMNS)
     table = Table(*columns, show_header=header, box=None, pad_edge=False, padding=(0, 1, 0, 0))

@@ -5,11 +5,10 @@ that delivering it twice is harmless. Money is integer micro-USD.
 Not covered: prompts and answers, which are never in the ledger.
 """
 
-from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Literal
 
-import orjson
+import msgspec
 
 from core.call import Usage
 from core.money import Price
@@ -42,8 +41,7 @@ class Outcome(StrEnum):
     TIMEOUT = "timeout"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LedgerLine:
+class LedgerLine(msgspec.Struct, frozen=True, kw_only=True):
     """One attempt. Fields that are added later need a default: old lines must stay readable.
 
     `call_id` is unique; `request_id` is what the client sees and may have chosen itself, so two
@@ -67,7 +65,7 @@ class LedgerLine:
     difficulty: float | None = None
     router_version: str = ""
     price_version: str = ""
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = Usage()
     cost_usd_micros: int = 0
     saved_usd_micros: int = 0
     stream: bool = False
@@ -88,27 +86,34 @@ class LedgerLine:
 
     def to_bytes(self) -> bytes:
         """One JSON object without line breaks; raises `TypeError` for text that is not UTF-8."""
-        return orjson.dumps(self)
+        try:
+            return _ENCODER.encode(self)
+        except (UnicodeEncodeError, OverflowError, msgspec.MsgspecError) as error:
+            raise TypeError(f"not to be written as JSON: {error}") from error
 
     @classmethod
     def from_bytes(cls, raw: bytes) -> "LedgerLine":
         """Read what `to_bytes` of this or another version wrote; raises `ValueError`."""
         try:
-            return cls.from_fields(orjson.loads(raw))
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"not a ledger line: {error!r}") from error
+            return _DECODER.decode(raw)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise ValueError(f"not a ledger line: {error}") from error
 
     @classmethod
     def from_fields(cls, given: dict[str, Any]) -> "LedgerLine":
-        """A line from its plain fields, `usage` as a mapping; unknown fields are ignored."""
-        known = {name: value for name, value in given.items() if name in _NAMES}
-        known["kind"] = Kind(known["kind"])
-        known["outcome"] = Outcome(known.get("outcome", Outcome.SUCCESS))
-        known["usage"] = Usage(**known.get("usage", {}))
-        return cls(**known)
+        """A line from its plain fields, `usage` as a mapping; unknown fields are ignored.
+
+        Raises `ValueError`.
+        """
+        try:
+            return msgspec.convert(given, cls, strict=False)
+        except msgspec.ValidationError as error:
+            raise ValueError(f"not a ledger line: {error}") from error
 
 
-_NAMES = frozenset(item.name for item in fields(LedgerLine))
+# A line of 26 fields is made for every attempt; as a dataclass it cost the gateway 4 % of a hit.
+_ENCODER = msgspec.json.Encoder()
+_DECODER = msgspec.json.Decoder(LedgerLine)
 
 
 def saved_usd_micros(usage: Usage, cost_usd_micros: int, largest: Price, *, served: bool) -> int:

@@ -78,7 +78,7 @@ LINES = Table(
 )
 
 _USAGE = tuple(item.name for item in fields(Usage))
-_PLAIN = tuple(item.name for item in fields(LedgerLine) if item.name != "usage")
+_PLAIN = tuple(name for name in LedgerLine.__struct_fields__ if name != "usage")
 _SETTLED = ("outcome", "cache", "tier", "ttft_s", "total_s")
 _COLUMNS = LINES.c
 
@@ -187,7 +187,8 @@ def _row(line: LedgerLine) -> dict[str, Any]:
 
 
 def _line(row: dict[str, Any]) -> LedgerLine:
-    return LedgerLine.from_fields(row | {"usage": {name: row[name] for name in _USAGE}})
+    plain = {name: row[name] for name in _PLAIN}
+    return LedgerLine.from_fields(plain | {"usage": {name: row[name] for name in _USAGE}})
 
 
 def _attempt_groups(connection: Connection, span: ColumnElement[bool]) -> list[AttemptGroup]:

@@ -11,7 +11,7 @@ PAGE = "docs/ledger.md"
 
 
 def test_every_field_is_told_and_none_that_is_gone():
-    in_code = {item.name for item in fields(LedgerLine)} - {"usage"}
+    in_code = set(LedgerLine.__struct_fields__) - {"usage"}
     in_code |= {f"usage.{item.name}" for item in fields(Usage)}
     assert set(pages.rows(PAGE, "field")) == in_code
 
