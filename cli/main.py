@@ -17,9 +17,19 @@ DEFAULT_CONFIG = Path("config/laptop.yaml")
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 ledger = typer.Typer(no_args_is_help=True, help="What was spent, on what, and what was saved.")
 app.add_typer(ledger, name="ledger")
+router = typer.Typer(no_args_is_help=True, help="Choose a cut-off, measure it, see what moves it.")
+app.add_typer(router, name="router")
 
 Config = Annotated[Path, typer.Option("--config", "-c", help="The settings file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Graded = Annotated[
+    Path, typer.Argument(help="Parquet with `prompt` and `score::<model>` columns, in 0 to 1.")
+]
+Weak = Annotated[str, typer.Option(help="The small model, as in its `score::` column.")]
+Strong = Annotated[str, typer.Option(help="The large model, as in its `score::` column.")]
+Weights = Annotated[
+    Path | None, typer.Option(help="Another folder of router weights than the settings'.")
+]
 
 
 @app.command("serve")
@@ -86,6 +96,102 @@ def report_command(
     from cli.ledger import report
 
     report(config, hours, as_json=as_json)
+
+
+@router.command("calibrate")
+def router_calibrate_command(
+    file: Graded,
+    weak: Weak,
+    strong: Strong,
+    quality: Annotated[
+        float | None,
+        typer.Option(help="Share of the strong model's quality to promise; 0.95 if left out."),
+    ] = None,
+    cost: Annotated[
+        float | None, typer.Option(help="A budget instead: share of strong calls, or USD.")
+    ] = None,
+    prices: Annotated[
+        str | None,
+        typer.Option(help="WEAK,STRONG USD per 1,000 calls, or `columns` (`cost::<model>`)."),
+    ] = None,
+    delta: Annotated[float, typer.Option(help="How often the promise may be missed.")] = 0.05,
+    method: Annotated[str, typer.Option(help="`clt`, or the careful `bernstein`.")] = "clt",
+    by: Annotated[str | None, typer.Option(help="A column: a cut-off for each value.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the curve: .svg or .png.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Keep the result as JSON.")] = None,
+    weights: Weights = None,
+    config: Config = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    """Find the cut-off that keeps a promise of quality, or the best one within a budget."""
+    from cli.router import with_weights
+    from cli.router_calibrate import Wanted, calibrate
+
+    wanted = Wanted.read(quality, cost, prices, delta, method, by)
+    folder = with_weights(config, weights).router.weights
+    calibrate(file, weak, strong, folder, wanted, plot=plot, out=out, as_json=as_json)
+
+
+@router.command("evaluate")
+def router_evaluate_command(
+    file: Graded,
+    weak: Weak,
+    strong: Strong,
+    adapt: Annotated[
+        int | None, typer.Option(min=0, help="Labelled rows to adapt to before the rest.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Which rows those are.")] = 0,
+    answers: Annotated[bool, typer.Option(help="Read the small model's answers, too.")] = False,
+    weights: Weights = None,
+    config: Config = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    """How well the score routes a file's prompts, and whether it knows them at all."""
+    from cli.router import evaluate, with_weights
+
+    folder = with_weights(config, weights).router.weights
+    evaluate(file, weak, strong, folder, adapt=adapt, seed=seed, answers=answers, as_json=as_json)
+
+
+@router.command("train")
+def router_train_command(
+    data: Annotated[Path, typer.Argument(help="Folder with parquet files and pairs.json.")],
+    out: Annotated[Path, typer.Option(help="Folder of the new version.")],
+    cache: Annotated[Path | None, typer.Option(help="Keeps embeddings between runs.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train new weights; their card says how good they are on rows they did not see."""
+    from cli.router import train
+
+    train(data, out, cache, as_json=as_json)
+
+
+@router.command("compare")
+def router_compare_command(
+    file: Graded,
+    weak: Weak,
+    strong: Strong,
+    weights: Weights = None,
+    config: Config = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    """Set the strategies side by side, each at its own cut-off."""
+    from cli.router import side_by_side, with_weights
+
+    side_by_side(file, weak, strong, with_weights(config, weights), as_json=as_json)
+
+
+@router.command("explain")
+def router_explain_command(
+    prompt: Annotated[str, typer.Argument(help="The prompt, or - to read it from a pipe.")],
+    weights: Weights = None,
+    config: Config = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    """One decision: its score, tier and reason, and the inputs that moved it most."""
+    from cli.router import explain_prompt, with_weights
+
+    explain_prompt(prompt, with_weights(config, weights), as_json=as_json)
 
 
 def run() -> None:

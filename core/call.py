@@ -15,6 +15,14 @@ class Risk(StrEnum):
     HIGH = "high"
 
 
+class Value(StrEnum):
+    """How much a good answer is worth to the caller; it moves the cut-off, never the risk."""
+
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+
+
 class Endpoint(StrEnum):
     """Which OpenAI generation endpoint a call came through."""
 
@@ -48,7 +56,8 @@ class Call:
     `call_id` is unique; `request_id` may be the client's own and is then not.
     `requested` is the model field as sent: `auto`, a tier's name or a model's name.
     `body` is the JSON object of the request as it will be passed to an engine.
-    `deadline_s` counts from `arrived_s`, both on the monotonic clock.
+    `deadline_s` counts from `arrived_s`, both on the monotonic clock; `ttft_s` is the wait for the
+    first token that the caller called the longest, None when it named none.
     """
 
     call_id: str
@@ -62,6 +71,8 @@ class Call:
     arrived_s: float
     deadline_s: float
     risk: Risk = Risk.NORMAL
+    value: Value = Value.NORMAL
+    ttft_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +81,9 @@ class Decision:
 
     `score` is what was compared with `threshold`; `difficulty` in [0, 1] is P(small wrong) and
     `gain` in [-1, 1] is P(large right) - P(small right). All are None when nothing was scored.
-    `code` is one word for metrics and the response header; `reason` says it in words.
+    `code` is one word for metrics and the response header; `reason` says it in words. An answer of
+    this tier is to be judged when `doubt` is set, and kept when its doubt is below it. `arm` names
+    the part of an experiment that decided, `version` the weights that scored.
     """
 
     tier: str
@@ -81,11 +94,18 @@ class Decision:
     difficulty: float | None = None
     gain: float | None = None
     fallbacks: tuple[str, ...] = field(default=())
+    doubt: float | None = None
+    arm: str = ""
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class TierSignal:
-    """What is known of one tier at one moment."""
+    """What is known of one tier at one moment.
+
+    `tokens_per_s` is what it works off of its queue, 0 while unknown; `cold_start_s` what a tier
+    that is not warm takes to start; `error_ratio` the share of its last attempts that failed.
+    """
 
     available: bool = True
     running: int = 0
@@ -94,3 +114,11 @@ class TierSignal:
     kv_use_ratio: float = 0.0
     tokens_per_s: float = 0.0
     warm: bool = True
+    cold_start_s: float = 0.0
+    error_ratio: float = 0.0
+
+    @property
+    def wait_s(self) -> float:
+        """Seconds until a call that comes now would begin, as far as is known."""
+        queue_s = self.waiting_tokens / self.tokens_per_s if self.tokens_per_s > 0 else 0.0
+        return queue_s + (0.0 if self.warm else self.cold_start_s)

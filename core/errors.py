@@ -4,6 +4,7 @@
     ├── BadRequest              400 invalid_request_error
     │   └── ContextTooLong      400 invalid_request_error   context_length_exceeded
     ├── UnknownModel            404 invalid_request_error   model_not_found
+    ├── UnknownRequest          404 invalid_request_error   unknown_request
     ├── BodyTooLarge            413 invalid_request_error
     ├── Overloaded              429 rate_limit_error        + Retry-After
     ├── Unavailable             503 server_error            + Retry-After
@@ -74,6 +75,13 @@ class ContextTooLong(BadRequest):
 
 class UnknownModel(HansomError):
     """`model` is neither `auto`, a tier nor a model."""
+
+    status = 404
+    kind = "invalid_request_error"
+
+
+class UnknownRequest(HansomError):
+    """Feedback for a request that was not scored for this caller lately."""
 
     status = 404
     kind = "invalid_request_error"

@@ -46,6 +46,15 @@ class Metrics:
         self.routes = self._counter(
             "hansom_routes", "Routing decisions by tier and reason code.", "tier", "code"
         )
+        self.shadows = self._counter(
+            "hansom_shadow_decisions",
+            "What shadow arms would have decided, by arm, tier and agreement: yes, no.",
+            "arm", "tier", "agrees",
+        )  # fmt: skip
+        self.escalations = self._counter(
+            "hansom_escalations", "Cascade answers by tier and verdict: kept, escalated, saved.",
+            "tier", "verdict",
+        )  # fmt: skip
         self.cache = self._counter(
             "hansom_cache_lookups", "Cache lookups by result: exact, miss, off.", "result"
         )

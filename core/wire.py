@@ -19,24 +19,26 @@ Body = TypeVar("Body", bound=BaseModel)
 _UNION_MEMBER = re.compile(r"(str|int|list|dict)(\[.*\])?")
 
 
-class _Wire(BaseModel):
+class Wire(BaseModel):
+    """A body from outside: what is not declared passes through."""
+
     model_config = ConfigDict(extra="allow", protected_namespaces=())
 
 
-class StreamOptions(_Wire):
+class StreamOptions(Wire):
     """`stream_options`."""
 
     include_usage: bool = False
 
 
-class Message(_Wire):
+class Message(Wire):
     """One turn; `content` is text, content parts, or absent beside tool calls."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: str | list[dict[str, Any]] | None = None
 
 
-class _Generation(_Wire):
+class _Generation(Wire):
     model: str = Field(min_length=1, max_length=200)
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -60,7 +62,7 @@ class CompletionBody(_Generation):
     prompt: str | list[str] | list[int] | list[list[int]]
 
 
-class EmbeddingsBody(_Wire):
+class EmbeddingsBody(Wire):
     """`POST /v1/embeddings`; `input` is one text or a list of texts."""
 
     model: str = Field(min_length=1, max_length=200)

@@ -5,17 +5,22 @@ own issue; today a tenant is the hash of the bearer token, so that two keys neve
 """
 
 import hashlib
+import math
 from collections.abc import Mapping
+from enum import StrEnum
+from typing import TypeVar
 
 import orjson
 
-from core.call import Call, Endpoint, Risk
+from core.call import Call, Endpoint, Risk, Value
 from core.errors import BadRequest, Overloaded, UnknownModel
 from core.ids import new_id
 from core.settings import Settings
 from core.wire import ChatBody, CompletionBody, check
 
 AUTO = "auto"
+ANONYMOUS = "anonymous"
+Choice = TypeVar("Choice", bound=StrEnum)
 
 
 def request_id(headers: Mapping[str, str]) -> str:
@@ -27,20 +32,44 @@ def tenant(headers: Mapping[str, str]) -> str:
     """Who pays: a hash of the bearer token, never the token itself."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
-        return "anonymous"
+        return ANONYMOUS
     return "key-" + hashlib.sha256(token.strip().encode()).hexdigest()[:16]
 
 
 def risk(headers: Mapping[str, str]) -> Risk:
     """The class of `x-hansom-risk`; raises `BadRequest` for an unknown one."""
-    given = headers.get("x-hansom-risk", Risk.NORMAL.value)
+    return _choice(headers, "x-hansom-risk", Risk, Risk.NORMAL)
+
+
+def value(headers: Mapping[str, str]) -> Value:
+    """The worth of `x-hansom-value`; raises `BadRequest` for an unknown one."""
+    return _choice(headers, "x-hansom-value", Value, Value.NORMAL)
+
+
+def deadline(headers: Mapping[str, str]) -> float | None:
+    """Seconds of `x-hansom-deadline-s`; raises `BadRequest` for what is no positive number."""
+    given = headers.get("x-hansom-deadline-s")
+    if given is None:
+        return None
     try:
-        return Risk(given)
+        seconds = float(given)
     except ValueError:
-        allowed = ", ".join(Risk)
-        raise BadRequest(
-            f"`x-hansom-risk` must be one of {allowed}; got {given!r}.", param="x-hansom-risk"
-        ) from None
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        name = "x-hansom-deadline-s"
+        raise BadRequest(f"`{name}` must be a number of seconds; got {given!r}.", param=name)
+    return seconds
+
+
+def _choice(headers: Mapping[str, str], name: str, kind: type[Choice], default: Choice) -> Choice:
+    given = headers.get(name)
+    if given is None:
+        return default
+    try:
+        return kind(given)
+    except ValueError:
+        allowed = ", ".join(kind)
+        raise BadRequest(f"`{name}` must be one of {allowed}; got {given!r}.", param=name) from None
 
 
 def decode(raw: bytes) -> object:
@@ -102,6 +131,8 @@ class Admission:
             arrived_s=now_s,
             deadline_s=self._limits.request_timeout_s,
             risk=risk(headers),
+            value=value(headers),
+            ttft_s=deadline(headers),
         )
 
     def tier_of(self, model: str) -> str:

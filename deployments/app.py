@@ -25,6 +25,7 @@ from deployments.gateway import GATEWAY_DEPLOYMENT, Gateway
 from deployments.handles import ENGINE_DEPLOYMENT
 from deployments.ledger import LEDGER_DEPLOYMENT, Ledger
 from deployments.router import ROUTER_DEPLOYMENT, Router
+from router.policy import SCORED
 
 # The classes stay plain, so that they can be read and tested without Serve.
 GATEWAY = serve.deployment(name=GATEWAY_DEPLOYMENT)(serve.ingress()(Gateway))
@@ -80,14 +81,15 @@ def build_gateway(args: Args) -> Application:
 def build_router(args: Args) -> Application:
     """The learned-difficulty router."""
     settings = args.settings()
-    learned = settings.router.strategy == "learned"
-    weights = settings.router.weights.absolute() if learned else None
+    scored = not SCORED.isdisjoint(settings.router.strategies)
+    weights = settings.router.weights.absolute() if scored else None
     return ROUTER.options(
         logging_config=_QUIET,
         max_ongoing_requests=_MANY,
         ray_actor_options={"num_cpus": _CONTROL_CPUS},
+        health_check_period_s=2,
         **_scale(settings.router.replicas, target=16),
-    ).bind(weights, settings.log_level)
+    ).bind(weights, settings.log_level, settings.router.memory, args.redis(settings))
 
 
 def build_ledger(args: Args) -> Application:

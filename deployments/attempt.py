@@ -54,6 +54,11 @@ class Attempt:
         return self._tier
 
     @property
+    def number(self) -> int:
+        """Which attempt of its call this is, from 0."""
+        return self._number
+
+    @property
     def engine_request_id(self) -> str:
         """The id inside the engine, which may not see a client's own id twice at once."""
         return f"{self._call.request_id}-{self._call.call_id[-8:]}-{self._number}"
@@ -79,17 +84,23 @@ class Attempt:
         *,
         error: str | None = None,
         cache: CacheResult = "miss",
+        served: bool = True,
     ) -> None:
-        """Write the line and the metrics, once."""
+        """Write the line and the metrics, once; `served` when its answer is the client's."""
         if self._closed:
             return
         self._closed = True
-        line = self._line(outcome, usage, error, cache)
+        line = self._line(outcome, usage, error, cache, served)
         self._books.ledger.record(line)
         self._count(line)
 
     def _line(
-        self, outcome: Outcome, usage: Usage, error: str | None, cache: CacheResult
+        self,
+        outcome: Outcome,
+        usage: Usage,
+        error: str | None,
+        cache: CacheResult,
+        served: bool,
     ) -> LedgerLine:
         call, clock = self._call, self._books.clock
         now_s = clock.monotonic_s()
@@ -100,7 +111,7 @@ class Attempt:
         if self._first_s is not None and after_first > 0 and not hit:
             tpot_s = (now_s - self._first_s) / after_first
         cost = 0 if hit else self.cost_usd_micros(usage)
-        served = outcome is Outcome.SUCCESS
+        served = served and outcome is Outcome.SUCCESS
         return LedgerLine(
             call_id=call.call_id,
             request_id=call.request_id,
@@ -113,7 +124,7 @@ class Attempt:
             model=self._tier.model,
             route_code=self._decision.code,
             difficulty=self._decision.difficulty,
-            router_version=self._books.router_version,
+            router_version=self._router_version(),
             price_version=self._tier.price.version,
             usage=usage,
             cost_usd_micros=cost,
@@ -129,6 +140,12 @@ class Attempt:
             estimated_tokens=self._unknown_tokens(outcome),
             created_s=clock.wall_s(),
         )
+
+    def _router_version(self) -> str:
+        """Of the weights that scored, and the experiment's arm that decided."""
+        arm = self._decision.arm
+        version = self._decision.version or self._books.router_version
+        return f"{version}/{arm}" if arm else version
 
     def _unknown_tokens(self, outcome: Outcome) -> bool:
         """Whether the engine was cut off before it told its tokens.

@@ -6,6 +6,8 @@ router is down the policy falls back to its rules and says so (`unscored`).
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
@@ -13,60 +15,94 @@ from ray.serve.handle import DeploymentHandle
 
 from core import log
 from core.call import Call, Decision, Endpoint, Risk, TierSignal
+from core.metrics import Metrics
 from core.settings import Settings
-from deployments.admission import AUTO
+from deployments.admission import ANONYMOUS, AUTO
 from deployments.handles import TierReplicas
+from router.arms import Arm, Plan, Shadow, shadowed
 from router.conversation import question
-from router.policy import Observation, Policy, Strategy, Tier, decide
+from router.policy import SCORED, Observation, Policy, Strategy, Tier, decide
 from router.score import Score, Scorer
 
 _logger = logging.getLogger("hansom.router")
+# What the small model thinks of a call's hardness, in [0, 1]; None when it did not say.
+Judge = Callable[[Call, list[dict[str, object]]], Awaitable[float | None]]
 
 
 def load_scorer(settings: Settings) -> Scorer | None:
-    """The learned weights, where the strategy asks for them; raises `ArtefactError`."""
-    if Strategy(settings.router.strategy) is not Strategy.LEARNED:
+    """The learned weights, where a strategy asks for them; raises `ArtefactError`."""
+    if SCORED.isdisjoint(settings.router.strategies):
         return None
     return Scorer.load(settings.router.weights)
 
 
-def make_policy(settings: Settings, scorer: Scorer | None) -> Policy:
-    """The operator's settings as a policy; the weights bring their own threshold."""
-    own = settings.router.threshold
-    threshold = own if own is not None else scorer.threshold if scorer else 0.0
-    tiers = tuple(Tier(tier.name, tier.model) for tier in settings.tiers)
-    return Policy(
-        tiers, (threshold,) * (len(tiers) - 1), strategy=Strategy(settings.router.strategy)
+def make_plan(settings: Settings, scorer: Scorer | None) -> Plan:
+    """The operator's settings as policies; the weights bring their own threshold."""
+    router = settings.router
+
+    def policy(strategy: str, own: float | None) -> Policy:
+        threshold = own if own is not None else scorer.threshold if scorer else 0.0
+        return Policy(
+            tuple(Tier(tier.name, tier.model) for tier in settings.tiers),
+            (threshold,) * (len(settings.tiers) - 1),
+            strategy=Strategy(strategy),
+            doubt=router.cascade.doubt,
+            predict=router.cascade.predict,
+        )
+
+    return Plan(
+        policy(router.strategy, router.threshold),
+        tuple(
+            Arm(arm.name, arm.percent / 100, policy(arm.strategy, arm.threshold), arm.shadow)
+            for arm in router.arms
+        ),
+        {name: policy(one.strategy, one.threshold) for name, one in router.tenants.items()},
     )
 
 
 class Board:
-    """Decides where calls go; one per gateway replica."""
+    """Decides where calls go; one per gateway replica. `judge` asks the small model."""
 
     def __init__(
         self,
-        policy: Policy,
+        plan: Plan,
         router: DeploymentHandle,
         tiers: dict[str, TierReplicas],
         timeout_s: float,
+        metrics: Metrics,
+        judge: Judge | None = None,
     ) -> None:
-        self._policy = policy
+        self._plan = plan
         self._router = router
         self._tiers = tiers
         self._timeout_s = timeout_s
+        self._metrics = metrics
+        self._judge = judge
 
     async def decide(self, call: Call) -> Decision:
         """The tier of one call, and why."""
+        unit = experiment_unit(call)
+        policy, arm = self._plan.policy_for(call.tenant, unit)
+        shadows = self._plan.shadows_for(unit) if call.requested == AUTO else ()
         messages = conversation(call)
+        free = call.requested == AUTO and call.risk is not Risk.HIGH
+        scored = free and self._plan.needs_score(policy, shadows)
+        asks = free and policy.strategy is Strategy.LLM and self._judge is not None
         observation = Observation(
             request_id=call.request_id,
             requested=call.requested,
             signals=self.signals(),
-            score=await self._score(call, messages),
-            text=question(messages) if self._needs_text(call) else "",
+            score=await self._score(call, messages) if scored else None,
+            text=question(messages) if call.requested == AUTO else "",
             risk=call.risk,
+            value=call.value,
+            deadline_s=call.ttft_s,
+            verdict=await self._judge(call, messages) if asks and self._judge else None,
         )
-        return decide(observation, self._policy)
+        decision = decide(observation, policy)
+        for shadow in shadowed(observation, decision, shadows):
+            self._tell(call, shadow)
+        return replace(decision, arm=arm) if arm else decision
 
     def signals(self) -> dict[str, TierSignal]:
         """Each tier's state, from what this gateway knows without asking anyone."""
@@ -75,27 +111,34 @@ class Board:
             for name, replicas in self._tiers.items()
         }
 
-    def _needs_text(self, call: Call) -> bool:
-        return call.requested == AUTO and self._policy.strategy in (
-            Strategy.LEARNED,
-            Strategy.HEURISTIC,
-        )
+    def _tell(self, call: Call, shadow: Shadow) -> None:
+        tier = shadow.decision.tier
+        agrees = "yes" if shadow.agrees else "no"
+        self._metrics.shadows.labels(shadow.arm, tier, agrees).inc()
+        log.event(
+            _logger, "shadow", request_id=call.request_id, arm=shadow.arm, tier=tier,
+            code=shadow.decision.code, agrees=shadow.agrees,
+        )  # fmt: skip
 
     async def _score(self, call: Call, messages: list[dict[str, object]]) -> Score | None:
-        """The router's score, or None when none is needed or none came in time."""
-        if (
-            call.requested != AUTO
-            or call.risk is Risk.HIGH
-            or self._policy.strategy is not Strategy.LEARNED
-        ):
-            return None
+        """The router's score, or None when none came in time."""
         try:
             async with asyncio.timeout(self._timeout_s):
-                score: Score = await self._router.score.remote(messages)
+                score: Score = await self._router.score.remote(
+                    messages, call.tenant, call.request_id
+                )
                 return score
         except (TimeoutError, RayError, RayServeException) as error:
             log.event(_logger, "router_late", request_id=call.request_id, error=repr(error)[:200])
             return None
+
+
+def experiment_unit(call: Call) -> str:
+    """Who stays in one arm: the user that the caller names, the key, else this request alone."""
+    user = call.body.get("user")
+    if isinstance(user, str) and user:
+        return f"{call.tenant}/{user}"
+    return call.tenant if call.tenant != ANONYMOUS else call.request_id
 
 
 def conversation(call: Call) -> list[dict[str, object]]:

@@ -19,11 +19,13 @@ from core.settings import Settings
 from deployments import environment
 from deployments.admission import Admission
 from deployments.attempt import Books
-from deployments.board import Board, load_scorer, make_policy
+from deployments.board import Board, load_scorer, make_plan
 from deployments.embeddings import Embeddings
 from deployments.exchange import Connections
+from deployments.feedback import Feedback
 from deployments.handles import ENGINE_DEPLOYMENT, ServeReplicas, TierReplicas, handle_of, tier_app
 from deployments.ingress import Application, Generation, Routes
+from deployments.judge import SmallModel
 from deployments.ledger import LEDGER_APP, LEDGER_DEPLOYMENT
 from deployments.observe import Scraper
 from deployments.pipeline import Pipeline
@@ -36,6 +38,7 @@ GATEWAY_APP = "gateway"
 GATEWAY_DEPLOYMENT = "Gateway"
 _READY_TIMEOUT_S = 2.0
 _EMBED_TIMEOUT_S = 30.0
+_FEEDBACK_TIMEOUT_S = 5.0
 
 
 class Gateway:
@@ -70,7 +73,12 @@ class Gateway:
         self._ledger.start()
         self._books = books = Books(self._metrics, self._ledger, clock, settings, router_version)
         board = Board(
-            make_policy(settings, scorer), self._router, self._tiers, settings.router.timeout_s
+            make_plan(settings, scorer),
+            self._router,
+            self._tiers,
+            settings.router.timeout_s,
+            self._metrics,
+            SmallModel(books, self._tiers[settings.tiers[0].name], settings.router.timeout_s),
         )
         cache = ExactCache(
             self._store, clock, ttl_s=settings.cache.ttl_s, timeout_s=settings.cache.timeout_s
@@ -92,8 +100,12 @@ class Gateway:
             self._books, self._router, _EMBED_TIMEOUT_S,
             self._admission, self._metrics, clock, limit,
         )  # fmt: skip
+        feedback = Feedback(
+            self._settings, self._router, _FEEDBACK_TIMEOUT_S,
+            self._admission, self._metrics, clock, limit,
+        )  # fmt: skip
         routes = Routes(self._settings, self.ready, self._scraper.text)
-        return Application(chat, completion, embeddings, routes, self._lifespan)
+        return Application(chat, completion, embeddings, feedback, routes, self._lifespan)
 
     def _handles(self) -> dict[str, DeploymentHandle]:
         """Every deployment that has metrics."""

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
 import orjson
 
@@ -30,6 +31,7 @@ from deployments.stream import SseRelay, error_event, parse_usage
 from ledger.line import CacheResult, Outcome
 
 Store = Callable[[str, Attempt, bytes, Usage], None]
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +44,15 @@ class Miss:
 
 @dataclass(frozen=True, slots=True)
 class Ride:
-    """A call on its way, and what was decided."""
+    """A call on its way, what was decided, and what earlier attempts of it cost."""
 
     call: Call
     decision: Decision
     miss: Miss
+    spent_usd_micros: int = 0
+
+
+Whole = Callable[[Ride, Attempt, bytes], Result]
 
 
 class ReplicaFailed(Exception):
@@ -59,12 +65,18 @@ class ReplicaFailed(Exception):
 
 
 async def generate(
-    ride: Ride, attempt: Attempt, replicas: TierReplicas, skip: frozenset[str], store: Store
-) -> Reply:
-    """Answer `ride` on a replica not in `skip`.
+    ride: Ride,
+    attempt: Attempt,
+    replicas: TierReplicas,
+    skip: frozenset[str],
+    store: Store,
+    whole: Whole[Result],
+) -> Reply | Result:
+    """Answer `ride` on a replica not in `skip`; `whole` makes what a plain answer is worth.
 
     Raises `ReplicaFailed` when another replica may do better, else the `HansomError` for the
-    client. The attempt is closed in every case, for a stream when the stream ends.
+    client. The attempt is closed in every case, for a stream when the stream ends, and for a plain
+    answer by `whole`.
     """
     upstream: Exchange | None = None
     chosen = ""
@@ -84,7 +96,7 @@ async def generate(
             return await _open_stream(ride, attempt, upstream, store)
         body = await upstream.read()
         upstream.close()
-        return _whole(ride, attempt, body, store)
+        return whole(ride, attempt, body)
     except BaseException as error:
         if upstream is not None:
             upstream.close()
@@ -140,15 +152,14 @@ def _engine_body(call: Call, model: str) -> bytes:
     return orjson.dumps(body)
 
 
-def _whole(ride: Ride, attempt: Attempt, body: bytes, store: Store) -> Reply:
+def settle(ride: Ride, attempt: Attempt, body: bytes, store: Store) -> Reply:
+    """Close the attempt with a plain answer that the client gets; raises `ValueError`."""
     usage = parse_usage(orjson.loads(body).get("usage"))
     attempt.close(Outcome.SUCCESS, usage, cache=ride.miss.result)
     if ride.miss.store_key:
         store(ride.miss.store_key, attempt, body, usage)
-    cost = attempt.cost_usd_micros(usage)
-    sent = headers(
-        ride.call, ride.decision, attempt.tier, cache=ride.miss.result, cost_usd_micros=cost
-    )
+    cost, cache = attempt.cost_usd_micros(usage) + ride.spent_usd_micros, ride.miss.result
+    sent = headers(ride.call, ride.decision, attempt.tier, cache=cache, cost_usd_micros=cost)
     return Reply(200, body, sent)
 
 
@@ -162,7 +173,7 @@ async def _open_stream(
     call = ride.call
 
     def closing(usage: Usage) -> dict[str, object]:
-        cost = attempt.cost_usd_micros(usage)
+        cost = attempt.cost_usd_micros(usage) + ride.spent_usd_micros
         return closing_object(call, attempt.tier, cache=ride.miss.result, cost_usd_micros=cost)
 
     relay = SseRelay(want_usage=call.include_usage, keep=bool(ride.miss.store_key), closing=closing)

@@ -155,7 +155,7 @@ class Routes:
 class Application:
     """All routes on one screen.
 
-    The three that carry load are found by one look-up; Starlette has the rest, and tells what is
+    Those that carry load are found by one look-up; Starlette has the rest, and tells what is
     no route or another method.
     """
 
@@ -164,6 +164,7 @@ class Application:
         chat: Guarded,
         completion: Guarded,
         embeddings: Guarded,
+        feedback: Guarded,
         routes: Routes,
         lifespan: Lifespan[Starlette],
     ) -> None:
@@ -171,6 +172,7 @@ class Application:
             "/v1/chat/completions": chat,
             "/v1/completions": completion,
             "/v1/embeddings": embeddings,
+            "/v1/feedback": feedback,
         }
         self._others = Starlette(
             routes=[

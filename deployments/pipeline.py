@@ -19,7 +19,8 @@ from core.call import Call, Decision, Usage
 from core.errors import ContextTooLong, EngineFailed, HansomError, Unavailable
 from deployments.attempt import Attempt, Books
 from deployments.board import Board
-from deployments.generate import Miss, ReplicaFailed, Ride, generate
+from deployments.escalate import Held, dearer, escalated, to_hold
+from deployments.generate import Miss, ReplicaFailed, Result, Ride, Whole, generate, settle
 from deployments.handles import TierReplicas
 from deployments.reply import Reply, closing_object, headers
 from deployments.stream import with_extra
@@ -66,30 +67,75 @@ class Pipeline:
         """Route and generate; raises `HansomError` for what the client must be told."""
         decision = await self._board.decide(call)
         self._books.metrics.routes.labels(decision.tier, decision.code).inc()
-        return await self._generate(Ride(call, decision, miss))
+        ride = Ride(call, decision, miss)
+        cascade = self._books.settings.router.cascade
+        if decision.doubt is None or (call.stream and not cascade.hold_streams):
+            return await self._generate(ride, self._settle)
+        held = await self._generate(to_hold(ride, logprobs=cascade.logprobs), Held)
+        assert isinstance(held, Held)  # what is to be held is asked for whole
+        return await self._judged(ride, held)
 
     async def close(self) -> None:
         """Wait for cache writes that are still under way."""
         await asyncio.gather(*self._writes, return_exceptions=True)
 
-    async def _generate(self, ride: Ride) -> Reply:
+    async def _judged(self, ride: Ride, held: Held) -> Reply:
+        """Keep a held answer, or have a dearer tier answer; a failure there keeps it after all."""
+        count = self._books.metrics.escalations.labels
+        tier, usage = held.attempt.tier.name, held.usage
+        upper = dearer(self._books.settings, ride.decision, tier)
+        doubt = held.doubt()
+        if not upper or ride.decision.doubt is None or doubt.value < ride.decision.doubt:
+            count(tier, "kept").inc()
+            return self._kept(ride.call, held, f"its answer passed ({doubt.value:.2f})")
+        spent = held.attempt.cost_usd_micros(usage)
+        up = escalated(ride, upper, doubt, spent)
+        number = held.attempt.number + 1
+        try:
+            reply = await self._generate(up, self._settle, Kind.ESCALATION, number)
+        except HansomError as error:
+            count(tier, "saved").inc()
+            words = f"its answer is doubtful ({doubt.words}), but {upper[0]} failed ({error.code})"
+            return self._kept(ride.call, held, words)
+        except asyncio.CancelledError:
+            held.attempt.close(Outcome.CANCELLED, usage, cache=ride.miss.result)
+            raise
+        held.attempt.close(Outcome.SUCCESS, usage, cache=ride.miss.result, served=False)
+        count(tier, "escalated").inc()
+        return reply
+
+    def _kept(self, call: Call, held: Held, words: str) -> Reply:
+        """The held answer, plain or as a stream, whichever was asked."""
+        ride, body = held.because(words), held.as_asked(call)
+        reply = settle(ride, held.attempt, body, self._store)
+        if not call.stream:
+            return reply
+        cost = held.attempt.cost_usd_micros(held.usage)
+        sent = headers(call, ride.decision, held.attempt.tier, cache=ride.miss.result)
+        return Reply(200, self._played(call, held.attempt, body, ride.miss.result, cost), sent)
+
+    def _settle(self, ride: Ride, attempt: Attempt, body: bytes) -> Reply:
+        return settle(ride, attempt, body, self._store)
+
+    async def _generate(
+        self, ride: Ride, whole: Whole[Result], first: Kind = Kind.ANSWER, number: int = 0
+    ) -> Reply | Result:
         """Try the decided tier, another replica of it, then the fallbacks."""
         failure: HansomError | None = None
-        number = 0
         places = (ride.decision.tier, *ride.decision.fallbacks)
         for place, name in enumerate(places):
             replicas, failed = self._tiers[name], frozenset[str]()
             for nth in range(_REPLICAS_PER_TIER):
                 if failed and not replicas.left(failed):
                     break
-                kind = Kind.RETRY if nth else Kind.FALLBACK if place else Kind.ANSWER
+                kind = Kind.RETRY if nth else Kind.FALLBACK if place else first
                 tier = self._books.settings.tier(name)
                 if kind is Kind.FALLBACK:
                     ride = fallen_back(ride, name)
                 attempt = Attempt(self._books, ride.call, ride.decision, tier, kind, number)
                 number += 1
                 try:
-                    return await generate(ride, attempt, replicas, failed, self._store)
+                    return await generate(ride, attempt, replicas, failed, self._store, whole)
                 except ReplicaFailed as error:
                     failed |= {error.replica_id}
                     failure = error.cause
@@ -118,10 +164,16 @@ class Pipeline:
             return Reply(200, hit.body, sent)
         attempt.first_byte()
         attempt.close(Outcome.SUCCESS, hit.usage, cache="exact")
-        extra = closing_object(call, tier, cache="exact", cost_usd_micros=0)
-        events = list(replay(orjson.loads(hit.body), include_usage=call.include_usage))
+        return Reply(200, self._played(call, attempt, hit.body, "exact", 0), sent)
+
+    def _played(
+        self, call: Call, attempt: Attempt, body: bytes, cache: str, cost_usd_micros: int
+    ) -> AsyncGenerator[bytes, None]:
+        """A whole answer as a stream with its closing object."""
+        extra = closing_object(call, attempt.tier, cache=cache, cost_usd_micros=cost_usd_micros)
+        events = list(replay(orjson.loads(body), include_usage=call.include_usage))
         events[-2] = with_extra(events[-2], extra)
-        return Reply(200, _once(b"".join(events)), sent)
+        return _once(b"".join(events))
 
     def _store(self, key: str, attempt: Attempt, body: bytes, usage: Usage) -> None:
         """Write a complete answer to the cache off the critical path."""

@@ -37,6 +37,8 @@ def headers(
     }
     if decision.difficulty is not None:
         sent["x-hansom-difficulty"] = f"{decision.difficulty:.4f}"
+    if decision.version:
+        sent["x-hansom-router"] = decision.version
     if call.stream:
         sent["cache-control"] = "no-cache"
     elif cost_usd_micros is not None:

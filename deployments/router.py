@@ -5,31 +5,61 @@ requests' scores would wait.
 """
 
 import asyncio
+import logging
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from prometheus_client import Counter, Histogram, generate_latest
+from prometheus_client import Counter, Gauge, Histogram, generate_latest
+from redis.exceptions import RedisError
 
 from core import log
 from core.metrics import new_registry
+from core.settings import RouterMemory
+from deployments.memory import Memory
 from router.conversation import read
 from router.embed import MiniLM
 from router.features import of_conversation
+from router.memory import Lesson, Seen, taught
 from router.score import Score, Scorer
 
 ROUTER_APP = "router"
 ROUTER_DEPLOYMENT = "Router"
+_REMEMBER_S, _LEARN_S = 2.0, 60.0
+_logger = logging.getLogger("hansom.router")
 _BUCKETS_S = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.015, 0.03, 0.06, 0.12, 0.5)
 
 
 class Router:
-    """A replica of the router; without `weights` it embeds and has no score to give."""
+    """A replica of the router; without `weights` it embeds and has no score to give.
 
-    def __init__(self, weights: Path | None, log_level: str) -> None:
+    With a `memory` (in the Redis of `redis_url`) it keeps what it scored, takes feedback, and every
+    `refresh_s` seconds learns from the labels of all replicas when there are enough new ones. The
+    score in use is swapped between two calls; none is dropped or waits.
+    """
+
+    def __init__(
+        self,
+        weights: Path | None,
+        log_level: str,
+        memory: RouterMemory | None = None,
+        redis_url: str = "",
+    ) -> None:
         log.set_up(log_level)
-        self._scorer = Scorer.load(weights) if weights else None
+        self._shipped = Scorer.load(weights) if weights else None
+        self._lesson = Lesson(0, self._shipped) if self._shipped else None
         self._embedder = MiniLM.installed()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="embed")
+        self._memory = (
+            Memory(redis_url, keep_s=memory.keep_s, max_labels=memory.max_labels)
+            if memory is not None and memory.on and weights
+            else None
+        )
+        self._refresh_s = memory.refresh_s if memory else 0.0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._learning = False
         self._registry = new_registry()
         self._scored_s = Histogram(
             "hansom_router_score_seconds", "Time of one score, embedding included, seconds.",
@@ -38,10 +68,35 @@ class Router:
         self._embedded = Counter(
             "hansom_router_embeddings", "Texts embedded.", registry=self._registry
         )
+        self._taught = Gauge(
+            "hansom_router_labels", "Labels that the score in use was taught by.",
+            registry=self._registry,
+        )  # fmt: skip
 
-    async def score(self, messages: list[dict[str, object]]) -> Score:
-        """The score of a conversation."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._score, messages)
+    async def check_health(self) -> None:
+        """Start learning with Serve's first health check."""
+        if self._memory is not None and self._lesson is not None and not self._learning:
+            self._start(self._learn(self._memory))
+            self._learning = True
+
+    async def score(
+        self, messages: list[dict[str, object]], tenant: str = "", request_id: str = ""
+    ) -> Score:
+        """The score of a conversation; kept under a request id for feedback."""
+        loop = asyncio.get_running_loop()
+        score, seen = await loop.run_in_executor(self._thread, self._score, messages)
+        if self._memory is not None and request_id:
+            self._start(self._remember(self._memory, tenant, request_id, seen))
+        return score
+
+    async def feedback(self, tenant: str, request_id: str, head: int, right: float) -> bool:
+        """Take a label for a scored request; False when there is none of that id.
+
+        Raises `redis.RedisError` or `OSError` when the memory cannot be reached.
+        """
+        return self._memory is not None and await self._memory.label(
+            tenant, request_id, head, right
+        )
 
     async def embed(self, texts: list[str]) -> tuple[list[list[float]], int]:
         """Unit vectors of 384 numbers, one a text, and the tokens they took."""
@@ -49,20 +104,61 @@ class Router:
 
     async def version(self) -> str:
         """The version of the weights in use."""
-        return self._scorer.version if self._scorer else "none"
+        return self._lesson.scorer.version if self._lesson else "none"
 
     async def metrics_text(self) -> str:
         """The router's metrics in Prometheus text format."""
         return generate_latest(self._registry).decode()
 
-    def _score(self, messages: list[dict[str, object]]) -> Score:
-        if self._scorer is None:
+    async def close(self) -> None:
+        """End what is under way; connections to the memory are closed."""
+        for task in list(self._tasks):
+            task.cancel()
+        if self._memory is not None:
+            await self._memory.close()
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _remember(self, memory: Memory, tenant: str, request_id: str, seen: Seen) -> None:
+        """Costs a label when it fails, never a request."""
+        with suppress(RedisError, OSError, TimeoutError):
+            async with asyncio.timeout(_REMEMBER_S):
+                await memory.remember(tenant, request_id, seen)
+
+    async def _learn(self, memory: Memory) -> None:
+        """Look for new labels for ever; a failure is told and waited out."""
+        while True:
+            try:
+                async with asyncio.timeout(_LEARN_S):
+                    await self._learn_once(memory)
+            except Exception as error:  # whatever Redis or numpy raise: the score stays as it is
+                log.event(_logger, "router_not_taught", error=repr(error)[:200])
+            await asyncio.sleep(self._refresh_s)
+
+    async def _learn_once(self, memory: Memory) -> None:
+        assert self._shipped is not None
+        assert self._lesson is not None
+        given = await memory.given()
+        if not self._lesson.wants(given):
+            return
+        labels = await memory.labels()
+        self._lesson = await asyncio.to_thread(taught, self._shipped, labels, given)
+        version = self._lesson.scorer.version
+        self._taught.set(len(labels) if version != self._shipped.version else 0)
+        log.event(_logger, "router_taught", labels=len(labels), version=version)
+
+    def _score(self, messages: list[dict[str, object]]) -> tuple[Score, Seen]:
+        if self._lesson is None:
             raise RuntimeError("this router was started without weights")
         with self._scored_s.time():
             asked = read(messages)
             embedding = self._embedder.embed([asked.asked])[0]
             self._embedded.inc()
-            return self._scorer.score(embedding, of_conversation(asked))
+            surface = of_conversation(asked)
+            return self._lesson.scorer.score(embedding, surface), Seen.of(embedding, surface)
 
     def _embed(self, texts: list[str]) -> tuple[list[list[float]], int]:
         self._embedded.inc(len(texts))

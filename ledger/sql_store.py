@@ -210,10 +210,15 @@ def _attempt_groups(connection: Connection, span: ColumnElement[bool]) -> list[A
 
 
 def _settled(span: ColumnElement[bool]) -> Subquery:
-    """One line per request: the last that answered, else the last of any other kind."""
+    """One line per request: the last that answered well, else the last that tried to answer.
+
+    A cascade whose second answer failed was answered by its first.
+    """
     answers = case((_COLUMNS.kind.in_(ANSWERING), 1), else_=0)
+    well = case((_COLUMNS.outcome == Outcome.SUCCESS, 1), else_=0)
     last = func.row_number().over(
-        partition_by=_COLUMNS.call_id, order_by=(answers.desc(), _COLUMNS.attempt.desc())
+        partition_by=_COLUMNS.call_id,
+        order_by=(answers.desc(), well.desc(), _COLUMNS.attempt.desc()),
     )
     lines = (
         select(*(_COLUMNS[name] for name in _SETTLED), last.label("place"))

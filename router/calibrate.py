@@ -16,20 +16,22 @@ from router.evaluate import recovered
 Floats = NDArray[np.float64]
 
 
-def platt(logits: Floats, outcome: Floats, steps: int = 50) -> Floats:
+def platt(logits: Floats, outcome: Floats, prior: float = 1e-3, steps: int = 50) -> Floats:
     """(2,) slope and offset that make sigmoid(slope * logit + offset) likeliest.
 
-    `logits` and `outcome` are (n,); outcomes may be shares in [0, 1]. Newton's method, with a
-    trace of shrinkage so that perfectly separated rows still have an answer. Chosen over isotonic
-    steps because steps tie scores, and a tie is a routing decision lost.
+    `logits` and `outcome` are (n,); outcomes may be shares in [0, 1]. Newton's method; `prior`
+    draws the slope towards 1, a trace of it so that perfectly separated rows still have an answer,
+    more where rows are few. Chosen over isotonic steps because steps tie scores, and a tie is a
+    routing decision lost.
     """
     design = np.stack([logits, np.ones_like(logits)], axis=1)
     fitted = np.array([1.0, 0.0])
+    shrinkage = np.array([prior, 1e-3])
     for _ in range(steps):
         probability = 1.0 / (1.0 + np.exp(-np.clip(design @ fitted, -30, 30)))
-        slope = design.T @ (probability - outcome) + 1e-3 * (fitted - [1.0, 0.0])
+        slope = design.T @ (probability - outcome) + shrinkage * (fitted - [1.0, 0.0])
         spread = (design * (probability * (1 - probability))[:, None]).T @ design
-        step = np.linalg.solve(spread + 1e-3 * np.eye(2), slope)
+        step = np.linalg.solve(spread + np.diag(shrinkage), slope)
         fitted = fitted - step
         if np.abs(step).max() < 1e-9:
             break

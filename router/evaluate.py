@@ -39,12 +39,17 @@ def recovered(score: Floats, weak: Floats, strong: Floats) -> Floats:
     gap = strong.mean() - weak.mean()
     if gap == 0:
         return np.full(len(score) + 1, np.nan)
+    return np.asarray(gained(score, weak, strong) / gap)
+
+
+def gained(score: Floats, weak: Floats, strong: Floats) -> Floats:
+    """(n + 1,) mean quality won over the weak model by sending the k highest scores up."""
     order = np.argsort(-score, kind="stable")
     gain = (strong - weak)[order]
     _, first, counts = np.unique(-score[order], return_index=True, return_counts=True)
     tied_mean = np.add.reduceat(gain, first) / counts
     steps = np.repeat(tied_mean, counts)
-    curve: Floats = np.concatenate(([0.0], np.cumsum(steps))) / (gap * len(score))
+    curve: Floats = np.concatenate(([0.0], np.cumsum(steps))) / len(score)
     return curve
 
 
@@ -55,7 +60,16 @@ def apgr(score: Floats, weak: Floats, strong: Floats) -> float:
 
 def cpt(score: Floats, weak: Floats, strong: Floats, target: float) -> float:
     """Least share of strong calls at which PGR reaches `target`, interpolated linearly."""
-    curve = recovered(score, weak, strong)
+    return _reaches(recovered(score, weak, strong), target)
+
+
+def share_for(score: Floats, weak: Floats, strong: Floats, quality: float) -> float:
+    """Least share of strong calls at which routing is `quality` times as right as the strong."""
+    return _reaches(gained(score, weak, strong), quality * strong.mean() - weak.mean())
+
+
+def _reaches(curve: Floats, target: float) -> float:
+    """The share in [0, 1] at which an (n + 1,) curve first reaches `target`, else nan."""
     reached = np.flatnonzero(curve >= target)
     if len(reached) == 0:
         return float("nan")
@@ -63,7 +77,7 @@ def cpt(score: Floats, weak: Floats, strong: Floats, target: float) -> float:
     if right == 0:
         return 0.0
     below, above = curve[right - 1], curve[right]
-    return float((right - 1 + (target - below) / (above - below)) / len(score))
+    return float((right - 1 + (target - below) / (above - below)) / (len(curve) - 1))
 
 
 def auroc(score: Floats, positive: Floats) -> float:
@@ -95,12 +109,16 @@ def bootstrap(
     rounds: int = 300,
     seed: int = 0,
 ) -> Interval:
-    """`measure(*columns)` with its percentile interval over resampled rows."""
+    """`measure(*columns)` with its percentile interval over resampled rows.
+
+    A resample in which the measure does not exist is left out; all of them: a nan interval.
+    """
     generator = np.random.default_rng(seed)
     size = len(columns[0])
     values = []
     for _ in range(rounds):
         rows = generator.integers(0, size, size)
         values.append(measure(*(column[rows] for column in columns)))
-    low, high = np.nanpercentile(values, [2.5, 97.5])
+    found = np.array(values)[np.isfinite(values)]
+    low, high = np.percentile(found, [2.5, 97.5]) if len(found) else (np.nan, np.nan)
     return Interval(measure(*columns), float(low), float(high))

@@ -4,8 +4,9 @@ Promises: the same observation and policy give the same decision; no I/O, no clo
 A tier or model asked for by name is obeyed, and nothing stands in for it: who names a model does
 not want another's answer. A call of high risk never goes below the dearest tier, not even when
 that tier is down. Any other call goes to a tier that is up, if one is, and the reason says when it
-is not the wanted one. With all else equal, a higher score never gets a cheaper tier.
-Not covered: budgets and escalation after an answer; they act before and after this decision.
+is not the wanted one. With all else equal, a higher score, value or budget never gets a cheaper
+tier.
+Not covered: what a cut-off promises (`router.guarantee`), and judging an answer (`router.cascade`).
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from core.call import Decision, Risk, TierSignal
+from core.call import Decision, Risk, TierSignal, Value
 from core.errors import UnknownModel
+from router.cutoffs import Cutoffs, adjusted
 from router.heuristic import complexity
 from router.score import Score
 
@@ -28,9 +30,14 @@ class Strategy(StrEnum):
 
     LEARNED = "learned"
     HEURISTIC = "heuristic"
+    CASCADE = "cascade"
+    LLM = "llm"
     ALWAYS_SMALL = "always_small"
     ALWAYS_LARGE = "always_large"
     RANDOM = "random"
+
+
+SCORED = frozenset({Strategy.LEARNED, Strategy.CASCADE})
 
 
 class Code(StrEnum):
@@ -40,10 +47,13 @@ class Code(StrEnum):
     RISK = "risk"
     EASY = "easy"
     HARD = "hard"
+    CHECKED = "checked"
+    ESCALATED = "escalated"
     ALWAYS = "always"
     RANDOM = "random"
     UNSCORED = "unscored"
     LARGE_BUSY = "large_busy"
+    LATE = "late"
     SMALL_UNAVAILABLE = "small_unavailable"
     LARGE_UNAVAILABLE = "large_unavailable"
     NONE_AVAILABLE = "none_available"
@@ -63,7 +73,10 @@ class Policy:
 
     `tiers` run from cheap to dear, with one ascending cut-off between each two.
     `busy_threshold` replaces the last cut-off while the dearest tier has more than `busy_waiting`
-    calls in its queue; None leaves the queue out of it.
+    calls in its queue; None leaves the queue out of it. Under `cascade` an answer of a tier below
+    the dearest is kept only while its doubt is below `doubt`; with `predict` calls above the
+    cut-off do not try there first. A tier with a share of errors above `max_error_ratio` counts as
+    down.
     """
 
     tiers: tuple[Tier, ...]
@@ -73,6 +86,9 @@ class Policy:
     random_large_share: float = 0.5
     busy_waiting: int | None = None
     busy_threshold: float = 1.0
+    doubt: float = 0.5
+    predict: bool = True
+    max_error_ratio: float = 0.5
 
     def __post_init__(self) -> None:
         """Refuse a policy that could not decide."""
@@ -86,7 +102,13 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What is known of one call. A tier without a signal counts as up and idle."""
+    """What is known of one call. A tier without a signal counts as up and idle.
+
+    `budget_left` is the share of the caller's budget that is left, in [0, 1], None without a
+    budget; `deadline_s` the seconds in which the answer must have begun, None without one;
+    `resident` the share of the prompt, in [0, 1], whose KV cache a tier holds. `verdict` is what
+    the small model thinks of a call's hardness, in [0, 1], for the strategy `llm`.
+    """
 
     request_id: str
     requested: str
@@ -94,6 +116,11 @@ class Observation:
     score: Score | None = None
     text: str = ""
     risk: Risk = Risk.NORMAL
+    value: Value = Value.NORMAL
+    budget_left: float | None = None
+    deadline_s: float | None = None
+    resident: Mapping[str, float] | None = None
+    verdict: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +139,13 @@ def decide(observation: Observation, policy: Policy) -> Decision:
     wish = _wish(observation, policy)
     named = wish.code is Code.EXPLICIT
     order = [wish.tier] if named else _order(wish.tier, len(policy.tiers), observation.risk)
-    up = [tier for tier in order if _signal(observation, policy, tier).available]
-    chosen = up[0] if up else wish.tier
+    up = [tier for tier in order if _usable(observation, policy, tier)]
+    in_time = up if named else [tier for tier in up if _in_time(observation, policy, tier)] or up
+    chosen = in_time[0] if in_time else wish.tier
     code, reason = _after_fallback(wish, chosen, up, policy)
     score = observation.score
+    dearest = len(policy.tiers) - 1
+    checks = policy.strategy is Strategy.CASCADE and not named and chosen < dearest
     return Decision(
         tier=policy.tiers[chosen].name,
         code=code.value,
@@ -124,7 +154,9 @@ def decide(observation: Observation, policy: Policy) -> Decision:
         threshold=wish.threshold,
         difficulty=score.difficulty if score else None,
         gain=score.gain if score else None,
-        fallbacks=tuple(policy.tiers[tier].name for tier in up[1:]),
+        fallbacks=tuple(policy.tiers[tier].name for tier in up if tier != chosen),
+        doubt=policy.doubt if checks else None,
+        version=score.version if score else "",
     )
 
 
@@ -138,6 +170,10 @@ def _wish(observation: Observation, policy: Policy) -> _Wish:
     match policy.strategy:
         case Strategy.LEARNED:
             return _learned(observation, policy)
+        case Strategy.CASCADE:
+            return _checked(observation, policy)
+        case Strategy.LLM:
+            return _by_verdict(observation, policy)
         case Strategy.HEURISTIC:
             return _by_rules(observation, policy)
         case Strategy.ALWAYS_SMALL:
@@ -161,9 +197,9 @@ def _learned(observation: Observation, policy: Policy) -> _Wish:
         rules = _by_rules(observation, policy)
         reason = f"no score was at hand; by the rules {rules.reason}"
         return _Wish(rules.tier, Code.UNSCORED, reason, rules.score, rules.threshold)
-    need = score.need
-    tier = sum(need >= threshold for threshold in policy.thresholds)
-    wish = _placed(tier, "need of the large model", need, policy.thresholds)
+    need, cut = score.need, _cutoffs(observation, policy)
+    tier = cut.place(need)
+    wish = _placed(tier, "need of the large model", need, cut)
     if tier == len(policy.tiers) - 1 > 0 and need < policy.busy_threshold:
         waiting = _signal(observation, policy, tier).waiting
         if policy.busy_waiting is not None and waiting > policy.busy_waiting:
@@ -172,29 +208,61 @@ def _learned(observation: Observation, policy: Policy) -> _Wish:
     return wish
 
 
+def _checked(observation: Observation, policy: Policy) -> _Wish:
+    """Start cheap and have the answer judged; what the score calls hard may skip that."""
+    wish = _learned(observation, policy)
+    if wish.tier == len(policy.tiers) - 1 and policy.predict and observation.score is not None:
+        return wish
+    reason = f"{wish.reason}; the cheapest tier's answer is checked"
+    return _Wish(0, Code.CHECKED, reason, wish.score, wish.threshold)
+
+
+def _by_verdict(observation: Observation, policy: Policy) -> _Wish:
+    if observation.verdict is None:
+        rules = _by_rules(observation, policy)
+        reason = f"the small model gave no verdict; by the rules {rules.reason}"
+        return _Wish(rules.tier, Code.UNSCORED, reason, rules.score, rules.threshold)
+    dearest = len(policy.tiers) - 1
+    cut = Cutoffs((0.5,) * dearest)
+    return _placed(cut.place(observation.verdict), "the small model's verdict",
+                   observation.verdict, cut)  # fmt: skip
+
+
 def _by_rules(observation: Observation, policy: Policy) -> _Wish:
     value = complexity(observation.text)
-    dearest = len(policy.tiers) - 1
-    tier = dearest if value >= policy.heuristic_threshold else 0
-    return _placed(tier, "complexity", value, (policy.heuristic_threshold,) * dearest)
+    cut = Cutoffs((policy.heuristic_threshold,) * (len(policy.tiers) - 1))
+    return _placed(cut.place(value), "complexity", value, cut)
 
 
 def _by_chance(observation: Observation, policy: Policy) -> _Wish:
-    digest = hashlib.blake2b(observation.request_id.encode("utf-8", "replace"), digest_size=8)
-    draw = int.from_bytes(digest.digest(), "big") / 2**64
-    tier = len(policy.tiers) - 1 if draw < policy.random_large_share else 0
-    reason = f"drawn {draw:.3f}, below {policy.random_large_share:.3f} is the dearest tier"
-    return _Wish(tier, Code.RANDOM, reason, draw, policy.random_large_share)
+    value = draw(observation.request_id)
+    tier = len(policy.tiers) - 1 if value < policy.random_large_share else 0
+    reason = f"drawn {value:.3f}, below {policy.random_large_share:.3f} is the dearest tier"
+    return _Wish(tier, Code.RANDOM, reason, value, policy.random_large_share)
 
 
-def _placed(tier: int, measure: str, value: float, thresholds: tuple[float, ...]) -> _Wish:
+def draw(unit: str) -> float:
+    """A number in [0, 1) that is always the same for the same text."""
+    digest = hashlib.blake2b(unit.encode("utf-8", "replace"), digest_size=8)
+    return int.from_bytes(digest.digest(), "big") / 2**64
+
+
+def _cutoffs(observation: Observation, policy: Policy) -> Cutoffs:
+    """The policy's cut-offs for this call: value, budget and a warm prefix move them."""
+    resident = observation.resident or {}
+    shares = [resident.get(tier.name, 0.0) for tier in policy.tiers]
+    return adjusted(policy.thresholds, observation.value, observation.budget_left, shares)
+
+
+def _placed(tier: int, measure: str, value: float, cut: Cutoffs) -> _Wish:
     """The wish of a measured call: hard above the cut-off below its tier, else easy."""
-    if not thresholds:
+    if not cut.values:
         return _Wish(0, Code.EASY, "there is one tier only", value)
     code = Code.HARD if tier else Code.EASY
-    threshold = thresholds[max(tier - 1, 0)]
+    threshold = cut.values[max(tier - 1, 0)]
     side = "reaches" if tier else "is below"
-    return _Wish(tier, code, f"{measure} {value:.3f} {side} {threshold:.3f}", value, threshold)
+    reason = f"{measure} {value:.3f} {side} {threshold:.3f}{cut.because}"
+    return _Wish(tier, code, reason, value, threshold)
 
 
 def _order(wanted: int, tiers: int, risk: Risk) -> list[int]:
@@ -206,14 +274,26 @@ def _order(wanted: int, tiers: int, risk: Risk) -> list[int]:
 def _after_fallback(wish: _Wish, chosen: int, up: list[int], policy: Policy) -> tuple[Code, str]:
     wanted = policy.tiers[wish.tier].name
     if not up:
-        return (
-            Code.NONE_AVAILABLE,
-            f"{wish.reason}; {wanted} is down and no other tier may stand in",
-        )
+        reason = f"{wish.reason}; {wanted} is down and no other tier may stand in"
+        return Code.NONE_AVAILABLE, reason
     if chosen == wish.tier:
         return wish.code, wish.reason
+    instead = f"{policy.tiers[chosen].name} instead"
+    if wish.tier in up:
+        return Code.LATE, f"{wish.reason}; {wanted} would begin after the deadline: {instead}"
     code = Code.SMALL_UNAVAILABLE if chosen > wish.tier else Code.LARGE_UNAVAILABLE
-    return code, f"{wish.reason}; {wanted} is down: {policy.tiers[chosen].name} instead"
+    return code, f"{wish.reason}; {wanted} is down: {instead}"
+
+
+def _usable(observation: Observation, policy: Policy, tier: int) -> bool:
+    signal = _signal(observation, policy, tier)
+    return signal.available and signal.error_ratio <= policy.max_error_ratio
+
+
+def _in_time(observation: Observation, policy: Policy, tier: int) -> bool:
+    """Whether a tier would begin to answer before the deadline; a cold one starts first."""
+    wait_s = _signal(observation, policy, tier).wait_s
+    return observation.deadline_s is None or wait_s <= observation.deadline_s
 
 
 def _signal(observation: Observation, policy: Policy, tier: int) -> TierSignal:

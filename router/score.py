@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import math
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -129,15 +128,47 @@ def distances(sample: NDArray[np.float32], embeddings: NDArray[np.float32]) -> N
     return found
 
 
-def need(
+def rank(
     probability: NDArray[np.float64], distance: NDArray[np.float64], reach: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    """(N,) how much the large model is needed, from (N, 2) probabilities and (N,) distances."""
+    """(N,) in [-1, 1]: `need` before its cut at 0, so that expected losses are ordered too.
+
+    From (N, 2) probabilities and (N,) distances.
+    """
     near, far, repaired = reach
     strange = np.clip((distance - near) / (far - near), 0, 1)
     gain = probability[:, 1] - probability[:, 0]
     wrong = 1 - probability[:, 0]
-    return np.asarray(np.clip((1 - strange) * gain + strange * repaired * wrong, 0, 1))
+    return np.asarray((1 - strange) * gain + strange * repaired * wrong)
+
+
+def need(
+    probability: NDArray[np.float64], distance: NDArray[np.float64], reach: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """(N,) how much the large model is needed, from (N, 2) probabilities and (N,) distances."""
+    return np.asarray(np.clip(rank(probability, distance, reach), 0, 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """N prompts at once: probability (N, 2), distance and rank (N,), float64."""
+
+    probability: NDArray[np.float64]
+    distance: NDArray[np.float64]
+    rank: NDArray[np.float64]
+
+    def score(self, row: int, version: str) -> Score:
+        """The `Score` of one row."""
+        p_small, p_large = (float(value) for value in self.probability[row])
+        return Score(
+            difficulty=1.0 - p_small,
+            gain=p_large - p_small,
+            p_small=p_small,
+            p_large=p_large,
+            distance=float(self.distance[row]),
+            need=float(np.clip(self.rank[row], 0, 1)),
+            version=version,
+        )
 
 
 class Scorer:
@@ -167,22 +198,27 @@ class Scorer:
             raise ArtefactError(folder, problems)
         return cls(weights, version, threshold)
 
+    @property
+    def weights(self) -> Weights:
+        """The arrays behind the scores."""
+        return self._weights
+
+    @property
+    def familiar(self) -> float:
+        """The distance up to which a prompt counts as like those learned from."""
+        return float(self._weights.reach[0])
+
+    def judge(self, embeddings: NDArray[np.float32], surfaces: NDArray[np.float32]) -> Judged:
+        """Judge N prompts from their (N, E) unit embeddings and (N, F) surface features."""
+        slopes, offsets = self._weights.platt.T.astype(np.float64)
+        logits = mean_logits(self._weights, embeddings, surfaces)
+        probability = sigmoid(logits * slopes + offsets)
+        distance = distances(self._weights.sample, embeddings).astype(np.float64)
+        return Judged(probability, distance, rank(probability, distance, self._weights.reach))
+
     def score(self, embedding: NDArray[np.float32], surface: NDArray[np.float32]) -> Score:
         """Score one prompt from its (E,) unit embedding and (F,) surface features."""
-        logits = mean_logits(self._weights, embedding[None], surface[None])[0]
-        slopes, offsets = self._weights.platt.T
-        p_small, p_large = (_sigmoid(float(logit)) for logit in slopes * logits + offsets)
-        distance = float(distances(self._weights.sample, embedding[None])[0])
-        probability = np.array([[p_small, p_large]])
-        return Score(
-            difficulty=1.0 - p_small,
-            gain=p_large - p_small,
-            p_small=p_small,
-            p_large=p_large,
-            distance=distance,
-            need=float(need(probability, np.array([distance]), self._weights.reach)[0]),
-            version=self.version,
-        )
+        return self.judge(embedding[None], surface[None]).score(0, self.version)
 
 
 def pack(weights: Weights) -> bytes:
@@ -203,5 +239,6 @@ def unpack(packed: bytes, source: Path) -> Weights:
     return Weights(**{**arrays, "sample": arrays["sample"].astype(np.float32)})
 
 
-def _sigmoid(logit: float) -> float:
-    return 1.0 / (1.0 + math.exp(-min(max(logit, -30.0), 30.0)))
+def sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Logits to probabilities, any shape."""
+    return np.asarray(1 / (1 + np.exp(-np.clip(logits, -30, 30))))

@@ -24,7 +24,17 @@ from router.candidates import CANDIDATES, SAMPLE_ROWS, SHIPPED, Fitter, fit_both
 from router.dataset import FOLDS, OWN, OWN_HELD_OUT, SOURCES, Floats, Rows, Table, load
 from router.evaluate import apgr, auroc, bootstrap, calibration_error, cpt
 from router.features import NAMES
-from router.score import HEADS, MANIFEST_FILE, WEIGHTS_FILE, Scorer, Weights, distances, need, pack
+from router.score import (
+    HEADS,
+    MANIFEST_FILE,
+    WEIGHTS_FILE,
+    Scorer,
+    Weights,
+    distances,
+    need,
+    pack,
+    sigmoid,
+)
 
 # The default cut-off recovers this share of the gap between the two models, out of fold.
 TARGET_PGR = 0.75
@@ -114,11 +124,6 @@ def platt_heads(table: Table, rows: Rows, logits: Floats) -> Floats:
     used = np.concatenate([np.arange(len(rows)), *[own] * (OWN_WEIGHT - 1)])
     right = table.right[rows[used]]
     return np.stack([platt(logits[used, head], right[:, head]) for head in range(HEADS)])
-
-
-def sigmoid(logits: Floats) -> Floats:
-    """Logits to probabilities, any shape."""
-    return np.asarray(1 / (1 + np.exp(-np.clip(logits, -30, 30))))
 
 
 def measured(table: Table, unseen: Unseen, score: Floats, name: str) -> card.Line:
@@ -223,7 +228,7 @@ def write(folder: Path, version: str, result: card.Study, weights: Weights) -> N
         "weights_sha256": hashlib.sha256(packed).hexdigest(),
         "threshold": round(result.threshold, 4),
         "target_pgr": TARGET_PGR,
-        "embedder": "all-MiniLM-L6-v2, int8 weights",
+        "embedder": "all-MiniLM-L6-v2, int8",
         "trained_on": [*SOURCES, OWN],
         "features": list(NAMES),
     }

@@ -107,6 +107,9 @@ class FakeRouter:
         self, answer: Score | None = None, failure: Exception | None = None, wait_s: float = 0.0
     ) -> None:
         self.asked: list[Any] = []
+        self.more: list[tuple[Any, ...]] = []
+        self.known: set[str] = set()
+        self.feedback = _FakeMethod(self, lambda _: bool(self.known & set(self.more[-1])))
         self.score = _FakeMethod(self, lambda _: answer)
         self.embed = _FakeMethod(
             self, lambda texts: ([[0.5, -0.25, float(len(text))] for text in texts], len(texts))
@@ -122,8 +125,9 @@ class _FakeMethod:
         self._router = router
         self._answer = answer
 
-    async def remote(self, asked: Any) -> Any:
+    async def remote(self, asked: Any, *more: Any) -> Any:
         self._router.asked.append(asked)
+        self._router.more.append(more)
         await asyncio.sleep(self._router.wait_s)
         if self._router.failure is not None:
             raise self._router.failure

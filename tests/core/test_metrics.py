@@ -5,8 +5,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from core.metrics import Metrics
 
 UNITS = ("_seconds", "_usd", "_tokens", "_lines", "_ratio", "_bytes")
-COUNTED = ("_requests", "_attempts", "_routes", "_lookups", "_in_flight", "_replicas")
-BOUNDED = {"endpoint", "status", "tier", "kind", "outcome", "code", "result"}
+COUNTED = (
+    "_requests", "_attempts", "_routes", "_lookups", "_in_flight", "_replicas", "_decisions",
+    "_escalations",
+)  # fmt: skip
+BOUNDED = {"endpoint", "status", "tier", "kind", "outcome", "code", "result", "verdict"}
+# Arms are named in the settings, and agreement is yes or no.
+BOUNDED |= {"arm", "agrees"}
 
 
 def test_every_name_says_its_unit_or_what_is_counted() -> None:

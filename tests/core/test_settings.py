@@ -85,7 +85,7 @@ BAD = [
         "-1",
         "tiers.0.price.output_usd_per_million_tokens: Input should be greater than or equal to 0",
     ),
-    ("router.strategy", "guess", "router.strategy: Input should be 'learned', 'heuristic', 'ran"),
+    ("router.strategy", "guess", "router.strategy: Input should be 'learned', 'heuristic', 'cas"),
     ("router.threshold", 1.5, "router.threshold: Input should be less than or equal to 1"),
     ("router.timeout_s", 0, "router.timeout_s: Input should be greater than 0 (got 0)"),
     ("cache.ttl_s", 0, "cache.ttl_s: Input should be greater than or equal to 1 (got 0)"),

@@ -14,7 +14,7 @@ from core.call import Call, Endpoint, Risk
 from core.metrics import Metrics
 from core.settings import Settings
 from deployments.attempt import Books
-from deployments.board import Board, make_policy
+from deployments.board import Board, make_plan
 from deployments.exchange import Connections
 from deployments.handles import Replica, TierReplicas
 from deployments.pipeline import Pipeline
@@ -160,7 +160,7 @@ async def rig(
         }
         router = router or FakeRouter()
         books = Books(Metrics(), writer, clock, settings, "router-v1")
-        board = Board(make_policy(settings, None), router, tiers, timeout_s=1.0)
+        board = Board(make_plan(settings, None), router, tiers, 1.0, books.metrics)
         cache = ExactCache(store, clock, ttl_s=60, timeout_s=1.0)
         pipeline = Pipeline(books, board, cache, tiers, "answers-v1")
         yield Rig(pipeline, books, tiers, store, stream, clock, router, replicas)

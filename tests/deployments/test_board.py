@@ -9,9 +9,11 @@ from ray.serve.exceptions import DeploymentUnavailableError
 
 from core.call import Endpoint, Risk
 from core.errors import UnknownModel
-from deployments.board import Board, conversation, load_scorer, make_policy
+from core.metrics import Metrics
+from deployments.board import Board, conversation, experiment_unit, load_scorer, make_plan
 from deployments.exchange import Connections
 from deployments.handles import Replica, TierReplicas
+from router.arms import Arm, Plan
 from router.policy import Policy, Strategy, Tier
 from router.score import ArtefactError, Score
 from tests.deployments.rig import call, settings_of
@@ -39,6 +41,8 @@ async def board(
     strategy: Strategy = Strategy.LEARNED,
     up: tuple[str, ...] = ("small", "large"),
     timeout_s: float = 0.1,
+    plan: Plan | None = None,
+    metrics: Metrics | None = None,
 ) -> Board:
     tiers = {
         tier.name: TierReplicas(
@@ -49,7 +53,13 @@ async def board(
         )
         for tier in TIERS
     }
-    return Board(Policy(TIERS, (0.2,), strategy=strategy), router, tiers, timeout_s)
+    return Board(
+        plan or Plan(Policy(TIERS, (0.2,), strategy=strategy)),
+        router,
+        tiers,
+        timeout_s,
+        metrics or Metrics(),
+    )
 
 
 @pytest.mark.parametrize(("need", "tier", "code"), [(0.1, "small", "easy"), (0.6, "large", "hard")])
@@ -128,10 +138,74 @@ def test_a_bare_prompt_counts_as_one_user_turn(prompt: object, text: str) -> Non
 
 def test_the_operators_threshold_outweighs_the_one_of_the_weights() -> None:
     own = settings_of(router={"strategy": "always_small", "threshold": 0.7})
-    assert make_policy(own, None).thresholds == (0.7,)
+    assert make_plan(own, None).main.thresholds == (0.7,)
 
 
 def test_weights_are_loaded_only_for_the_strategy_that_needs_them() -> None:
     assert load_scorer(settings_of(router={"strategy": "heuristic", "weights": "nowhere"})) is None
     with pytest.raises(ArtefactError, match="nowhere"):
         load_scorer(settings_of(router={"strategy": "learned", "weights": "nowhere"}))
+
+
+def shadow(strategy: Strategy, share: float = 1.0) -> Arm:
+    return Arm("trial", share, Policy(TIERS, (0.2,), strategy=strategy), shadow=True)
+
+
+async def test_a_shadow_is_counted_and_not_followed() -> None:
+    metrics = Metrics()
+    plan = Plan(Policy(TIERS, (0.2,), Strategy.ALWAYS_SMALL), (shadow(Strategy.LEARNED),))
+    router = FakeRouter(score(0.6))
+    decision = await (await board(router, plan=plan, metrics=metrics)).decide(call())
+    assert (decision.tier, decision.code, decision.arm) == ("small", "always", "")
+    labels = {"arm": "trial", "tier": "large", "agrees": "no"}
+    assert metrics.registry.get_sample_value("hansom_shadow_decisions_total", labels) == 1
+    assert len(router.asked) == 1, "the shadow needs the score that the policy does not"
+
+
+async def test_a_call_with_a_name_has_no_shadow() -> None:
+    plan = Plan(Policy(TIERS, (0.2,), Strategy.ALWAYS_SMALL), (shadow(Strategy.LEARNED),))
+    router = FakeRouter(score(0.6))
+    await (await board(router, plan=plan)).decide(call(requested="small"))
+    assert router.asked == []
+
+
+async def test_an_arm_is_followed_and_named() -> None:
+    arm = Arm("trial", 1.0, Policy(TIERS, (0.2,), Strategy.ALWAYS_LARGE))
+    plan = Plan(Policy(TIERS, (0.2,), Strategy.ALWAYS_SMALL), (arm,))
+    decision = await (await board(FakeRouter(), plan=plan)).decide(call())
+    assert (decision.tier, decision.arm) == ("large", "trial")
+
+
+@pytest.mark.parametrize(
+    ("changes", "unit"),
+    [
+        ({"tenant": "anonymous"}, "r-1"),
+        ({"tenant": "key-1"}, "key-1"),
+        ({"tenant": "key-1", "user": "ada"}, "key-1/ada"),
+        ({"tenant": "anonymous", "user": "ada"}, "anonymous/ada"),
+        ({"tenant": "key-1", "user": ""}, "key-1"),
+    ],
+)
+def test_an_experiment_keeps_a_user_else_a_key_else_a_request_together(
+    changes: dict[str, Any], unit: str
+) -> None:
+    assert experiment_unit(call(**changes)) == unit
+
+
+def test_the_settings_name_arms_shadows_and_tenants() -> None:
+    router = {
+        "strategy": "always_small",
+        "arms": [
+            {"name": "b", "percent": 10, "strategy": "heuristic"},
+            {"name": "s", "percent": 50, "strategy": "random", "shadow": True},
+        ],
+        "tenants": {"key-1": {"strategy": "always_large"}},
+        "cascade": {"doubt": 0.3, "predict": False},
+    }
+    plan = make_plan(settings_of(router=router), None)
+    assert (plan.main.doubt, plan.main.predict) == (0.3, False)
+    assert [(arm.name, arm.share, arm.shadow) for arm in plan.arms] == [
+        ("b", 0.1, False),
+        ("s", 0.5, True),
+    ]
+    assert plan.tenants["key-1"].strategy is Strategy.ALWAYS_LARGE

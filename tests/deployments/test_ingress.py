@@ -17,6 +17,7 @@ from core.call import Endpoint
 from core.settings import Settings
 from deployments.admission import Admission
 from deployments.embeddings import Embeddings
+from deployments.feedback import Feedback
 from deployments.ingress import Application, Generation, Routes
 from tests.deployments.engines import Engine, answers, chunks, plays, refuses, stalls
 from tests.deployments.rig import Rig, rig, settings_of
@@ -47,8 +48,9 @@ def app_of(path: Rig, settings: Settings, *, ready: bool = True) -> tuple[Starle
 
     guarded = (admission, path.books.metrics, path.clock, limit)
     embeddings = Embeddings(path.books, path.router, 1.0, *guarded)
+    feedback = Feedback(settings, path.router, 1.0, *guarded)
     routes = Routes(settings, is_ready, scrape)
-    return Application(chat, completion, embeddings, routes, lifespan), admission
+    return Application(chat, completion, embeddings, feedback, routes, lifespan), admission
 
 
 @asynccontextmanager

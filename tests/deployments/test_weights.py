@@ -175,7 +175,7 @@ def test_another_content_of_the_same_path_is_another_folder(plain, tmp_path):
 
 def test_the_embedders_files_are_found_and_are_the_pinned_ones():
     files = weights.prepare_embedder()
-    assert files.model.name == "model.onnx"
+    assert files.model.name == "model.safetensors"
     assert files.tokenizer.name == "tokenizer.json"
 
 

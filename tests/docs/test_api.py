@@ -17,6 +17,7 @@ from core.call import Call, Decision, Endpoint, Risk
 from core.errors import HansomError, Overloaded, SettingsError
 from core.settings import load
 from deployments.embeddings import Embeddings
+from deployments.feedback import Feedback
 from deployments.ingress import Application, Generation, Routes, error_reply
 from deployments.reply import closing_object, headers
 from router.policy import Code
@@ -29,7 +30,7 @@ SOURCES = [
     for file in (pages.ROOT / folder).glob("*.py")
 ]
 SETTINGS = load(pages.ROOT / "config" / "simulated.yaml")
-DECISION = Decision(tier="small", code="easy", reason="it is easy", difficulty=0.1)
+DECISION = Decision("small", "easy", "it is easy", difficulty=0.1, version="v1")
 # The policy's own, and the two that the pipeline adds.
 REASON_CODES = {code.value for code in Code} | {"cache_exact", "fallback"}
 DOCUMENTED_ERRORS = [
@@ -74,7 +75,8 @@ def make_application() -> Any:
         Generation(endpoint, nothing, nothing, nothing, nothing, 0)
         for endpoint in (Endpoint.CHAT, Endpoint.COMPLETION)
     )
-    return Application(chat, completion, embeddings, routes, lifespan)
+    feedback = Feedback(SETTINGS, nothing, 0, nothing, nothing, nothing, 0)
+    return Application(chat, completion, embeddings, feedback, routes, lifespan)
 
 
 def test_every_route_is_told_with_its_method_and_none_that_is_gone():

@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from cli.main import app
 from core.settings import load
-from deployments.board import make_policy
+from deployments.board import make_plan
 from router.conversation import read
 from router.embed import MiniLM
 from router.features import of_conversation
@@ -84,7 +84,7 @@ def test_the_questions_of_the_readme_go_where_it_says():
     """`config/laptop.yaml`, the shipped weights and the policy; the models have no part in it."""
     settings = load(pages.ROOT / "config" / "laptop.yaml")
     scorer, embedder = Scorer.load(pages.ROOT / settings.router.weights), MiniLM.installed()
-    policy = make_policy(settings, scorer)
+    policy = make_plan(settings, scorer).main
     asked = [
         read([{"role": "user", "content": words[1]}]) for words in HANSOM if words[:1] == ["ask"]
     ]

@@ -63,3 +63,9 @@ def test_a_missing_package_is_named():
 
 def test_a_packaged_file_is_found_without_an_import():
     assert packaged_file("numpy", "version.py").name == Path("version.py").name
+
+
+def test_no_more_than_256_tokens_are_embedded():
+    embedder = MiniLM.installed()
+    assert embedder.count_tokens("cab " * 254) == 256
+    assert embedder.count_tokens("cab " * 5000) == 256

@@ -1,10 +1,12 @@
 """What the policy promises, over all calls that can be drawn."""
 
+from dataclasses import replace
+
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from core.call import Risk, TierSignal
+from core.call import Risk, TierSignal, Value
 from core.errors import UnknownModel
 from router.policy import AUTO, Code, Observation, Policy, Strategy, Tier, decide
 from router.score import Score
@@ -31,6 +33,18 @@ def signals_of(up: dict[str, bool]) -> dict[str, TierSignal]:
     return {name: TierSignal(available=available) for name, available in up.items()}
 
 
+busy = st.builds(
+    TierSignal,
+    available=st.booleans(),
+    waiting=st.integers(0, 50),
+    waiting_tokens=st.integers(0, 10_000),
+    tokens_per_s=st.floats(0, 1000),
+    warm=st.booleans(),
+    cold_start_s=st.floats(0, 300),
+    error_ratio=st.floats(0, 1),
+)
+
+
 def call(
     need: float | None = 0.1,
     requested: str = AUTO,
@@ -51,19 +65,28 @@ def call(
 
 needs = st.floats(0, 1)
 policies = st.builds(
-    lambda base, strategy: Policy(base.tiers, base.thresholds, strategy),
+    lambda base, strategy, waiting, predict: replace(
+        base, strategy=strategy, busy_waiting=waiting, predict=predict
+    ),
     st.sampled_from([POLICY, THREE]),
     st.sampled_from(list(Strategy)),
+    st.none() | st.integers(0, 20),
+    st.booleans(),
 )
-ups = st.fixed_dictionaries({name: st.booleans() for name in ("small", "middle", "large")})
+shares = st.floats(0, 1)
 calls = st.builds(
-    call,
-    need=st.none() | needs,
-    requested=st.sampled_from([AUTO, "small", "large", "big-model"]),
-    risk=st.sampled_from(list(Risk)),
-    up=ups,
-    text=st.text(),
+    Observation,
     request_id=st.text(),
+    requested=st.sampled_from([AUTO, "small", "large", "big-model"]),
+    signals=st.fixed_dictionaries({name: busy for name in ("small", "middle", "large")}),
+    score=st.none() | needs.map(score_of),
+    text=st.text(),
+    risk=st.sampled_from(list(Risk)),
+    value=st.sampled_from(list(Value)),
+    budget_left=st.none() | shares,
+    deadline_s=st.none() | st.floats(0, 300),
+    resident=st.none() | st.dictionaries(st.sampled_from(["small", "large"]), shares),
+    verdict=st.none() | shares,
 )
 
 
@@ -81,7 +104,12 @@ def test_no_call_goes_to_a_tier_that_is_down_while_one_it_may_use_is_up(
     observation: Observation, policy: Policy
 ):
     decision = decide(observation, policy)
-    up = {tier.name for tier in policy.tiers if observation.signals[tier.name].available}
+    up = {
+        tier.name
+        for tier in policy.tiers
+        if (signal := observation.signals[tier.name]).available
+        and signal.error_ratio <= policy.max_error_ratio
+    }
     if observation.risk is Risk.NORMAL and observation.requested == AUTO and up:
         assert decision.tier in up
     assert set(decision.fallbacks) <= up - {decision.tier}
@@ -97,25 +125,49 @@ def test_high_risk_never_goes_below_what_it_would_have(observation: Observation,
         assert rank(policy, name) >= rank(policy, asked)
 
 
+def ranks(policy: Policy, *observations: Observation) -> list[int]:
+    return [rank(policy, decide(one, policy).tier) for one in observations]
+
+
 @given(calls, policies, needs, needs)
 def test_a_higher_score_never_gets_a_cheaper_tier(
     observation: Observation, policy: Policy, one: float, other: float
 ):
-    tiers = [
-        decide(
-            Observation(
-                observation.request_id,
-                observation.requested,
-                observation.signals,
-                score_of(need),
-                observation.text,
-                observation.risk,
-            ),
-            policy,
-        ).tier
-        for need in sorted((one, other))
-    ]
-    assert rank(policy, tiers[0]) <= rank(policy, tiers[1])
+    tiers = ranks(
+        policy,
+        *(replace(observation, score=score_of(need)) for need in sorted((one, other))),
+    )
+    assert tiers == sorted(tiers)
+
+
+@given(calls, policies)
+def test_more_risk_or_value_never_gets_a_cheaper_tier(observation: Observation, policy: Policy):
+    if observation.requested == AUTO:
+        by_risk = ranks(policy, *(replace(observation, risk=risk) for risk in Risk))
+        assert by_risk == sorted(by_risk)
+    by_value = ranks(policy, *(replace(observation, value=value) for value in Value))
+    assert by_value == sorted(by_value)
+
+
+@given(calls, policies, shares, shares)
+def test_a_fuller_budget_never_gets_a_cheaper_tier(
+    observation: Observation, policy: Policy, one: float, other: float
+):
+    left = [*sorted((one, other)), None]
+    tiers = ranks(policy, *(replace(observation, budget_left=share) for share in left))
+    assert tiers == sorted(tiers)
+
+
+@given(calls, policies)
+def test_only_a_cascade_has_answers_judged_and_never_those_of_the_dearest_tier(
+    observation: Observation, policy: Policy
+):
+    decision = decide(observation, policy)
+    judged = decision.doubt is not None
+    if judged:
+        assert policy.strategy is Strategy.CASCADE
+        assert decision.code != "explicit"
+        assert rank(policy, decision.tier) < len(policy.tiers) - 1
 
 
 @given(calls, policies)
@@ -174,6 +226,78 @@ def test_a_middling_call_goes_down_while_the_large_queue_is_long():
     assert decide(Observation("r", AUTO, waiting, score_of(0.4)), policy).code == "large_busy"
     assert decide(Observation("r", AUTO, waiting, score_of(0.7)), policy).tier == "large"
     assert decide(Observation("r", AUTO, {}, score_of(0.4)), policy).tier == "large"
+
+
+def test_a_cascade_starts_cheap_unless_the_score_is_sure_that_it_is_hard():
+    cascade = replace(POLICY, strategy=Strategy.CASCADE, doubt=0.4)
+    easy, hard = (decide(call(need=need), cascade) for need in (0.1, 0.9))
+    assert (easy.tier, easy.code, easy.doubt, easy.fallbacks) == (
+        "small",
+        "checked",
+        0.4,
+        ("large",),
+    )
+    assert (hard.tier, hard.code, hard.doubt) == ("large", "hard", None)
+    only = replace(cascade, predict=False)
+    assert decide(call(need=0.9), only).tier == "small"
+    assert decide(call(need=None), cascade).code == "checked"
+
+
+def test_the_small_models_verdict_decides_under_llm_and_the_rules_without_one():
+    llm = replace(POLICY, strategy=Strategy.LLM)
+    assert decide(replace(call(), verdict=0.8), llm).tier == "large"
+    assert decide(replace(call(), verdict=0.2), llm).tier == "small"
+    assert decide(call(), llm).code == "unscored"
+
+
+def test_what_a_call_is_worth_moves_the_cut_off_and_the_reason_says_so():
+    middling = call(need=0.25)
+    assert decide(middling, POLICY).tier == "large"
+    low = decide(replace(middling, value=Value.LOW), POLICY)
+    assert (low.tier, low.threshold) == ("small", pytest.approx(0.3))
+    assert "low value" in low.reason
+    assert decide(replace(call(need=0.12), value=Value.HIGH), POLICY).tier == "large"
+
+
+def test_an_empty_budget_sends_everything_down_but_what_is_risky():
+    spent = replace(call(need=1.0), budget_left=0.0)
+    decision = decide(spent, POLICY)
+    assert (decision.tier, decision.code) == ("small", "easy")
+    assert "0% of the budget left" in decision.reason
+    assert decide(replace(spent, risk=Risk.HIGH), POLICY).tier == "large"
+    assert decide(replace(spent, budget_left=0.5), POLICY).tier == "large"
+
+
+def test_a_cached_prefix_pulls_towards_its_tier():
+    assert decide(replace(call(need=0.19), resident={"large": 1.0}), POLICY).tier == "large"
+    assert decide(replace(call(need=0.21), resident={"small": 1.0}), POLICY).tier == "small"
+    both = {"small": 1.0, "large": 1.0}
+    assert decide(replace(call(need=0.21), resident=both), POLICY).tier == "large"
+
+
+def test_a_cold_tier_counts_its_start_against_the_deadline():
+    cold = {"large": TierSignal(warm=False, cold_start_s=60.0)}
+    waiting = Observation("r", AUTO, cold, score_of(0.9), deadline_s=10.0)
+    decision = decide(waiting, POLICY)
+    assert (decision.tier, decision.code) == ("small", "late")
+    assert "would begin after the deadline" in decision.reason
+    assert decision.fallbacks == ("large",)
+    assert decide(replace(waiting, deadline_s=90.0), POLICY).tier == "large"
+    assert decide(replace(waiting, risk=Risk.HIGH), POLICY).tier == "large"
+
+
+def test_a_queue_counts_its_tokens_against_the_deadline_and_lateness_everywhere_changes_nothing():
+    full = {"large": TierSignal(waiting_tokens=5000, tokens_per_s=100.0)}
+    waiting = Observation("r", AUTO, full, score_of(0.9), deadline_s=10.0)
+    assert decide(waiting, POLICY).code == "late"
+    both = full | {"small": TierSignal(warm=False, cold_start_s=99.0)}
+    assert decide(replace(waiting, signals=both), POLICY).tier == "large"
+
+
+def test_a_tier_whose_calls_fail_counts_as_down():
+    failing = {"small": TierSignal(error_ratio=0.9)}
+    decision = decide(Observation("r", AUTO, failing, score_of(0.0)), POLICY)
+    assert (decision.tier, decision.code) == ("large", "small_unavailable")
 
 
 def test_without_a_score_the_rules_decide():

@@ -1,0 +1,132 @@
+"""The cascade's middle: a cheaper tier's answer held back, judged, and kept or given up.
+
+Promises: the client sees one answer; what judging needs and the client did not ask for
+(log-probabilities) is taken out again; the reason says what was found. Judging is pure
+(`router.cascade`); the order of attempts is the pipeline's.
+Not covered: a stream that must begin at once. It is routed by the score alone, unless
+`router.cascade.hold_streams` says that it may wait for the judged answer.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import orjson
+
+from core.call import Call, Decision, Usage
+from core.settings import Settings
+from deployments.attempt import Attempt
+from deployments.board import conversation
+from deployments.generate import Ride
+from deployments.stream import parse_usage
+from router.cascade import Doubt, judge
+from router.conversation import question
+from router.policy import Code
+
+_STREAMED = ("stream", "stream_options")
+
+
+class Held:
+    """A whole answer that the client has not seen, and the open attempt behind it.
+
+    `body` still has what judging needs. Raises `ValueError` for an answer that is not of OpenAI's
+    form.
+    """
+
+    def __init__(self, ride: Ride, attempt: Attempt, body: bytes) -> None:
+        self.attempt = attempt
+        self._ride = ride
+        answer = orjson.loads(body)
+        try:
+            self._choices: list[dict[str, Any]] = list(answer["choices"])
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"an answer without choices: {error!r}") from error
+        self._logprobs = [_logprobs(choice) for choice in self._choices]
+        self.usage: Usage = parse_usage(answer.get("usage"))
+        self.body = body
+
+    def because(self, words: str) -> Ride:
+        """Its ride, with what was found in the reason."""
+        decision = self._ride.decision
+        reason = f"{decision.reason}; {words}"
+        return replace(self._ride, decision=replace(decision, reason=reason))
+
+    def as_asked(self, call: Call) -> bytes:
+        """The answer as `call` asked for it: without log-probabilities that it did not want."""
+        return self.body if wants_logprobs(call) else _without_logprobs(self.body)
+
+    def doubt(self) -> Doubt:
+        """The doubt in its most doubtful choice; a call of a tool is not judged."""
+        prompt = question(conversation(self._ride.call))
+        found = [
+            judge(prompt, _text(choice), logprobs)
+            for choice, logprobs in zip(self._choices, self._logprobs, strict=True)
+            if not _calls_tools(choice)
+        ]
+        return max(found, key=lambda one: one.value, default=Doubt(0.0, ()))
+
+
+def to_hold(ride: Ride, *, logprobs: bool) -> Ride:
+    """The ride as the engine is asked: whole, and with log-probabilities when they are wanted."""
+    body = {name: value for name, value in ride.call.body.items() if name not in _STREAMED}
+    if logprobs and not wants_logprobs(ride.call):
+        body["logprobs"] = True if "messages" in body else 0
+    return replace(ride, call=replace(ride.call, body=body, stream=False))
+
+
+def dearer(settings: Settings, decision: Decision, tier: str) -> list[str]:
+    """The tiers above `tier` that the decision may fall back to, cheapest first."""
+    names = [one.name for one in settings.tiers]
+    above = names[names.index(tier) + 1 :]
+    return [name for name in above if name in decision.fallbacks]
+
+
+def escalated(ride: Ride, upper: list[str], doubt: Doubt, spent_usd_micros: int) -> Ride:
+    """The same call for the dearest of `upper`, then the others."""
+    decision = ride.decision
+    order = upper[::-1]
+    reason = f"{decision.reason}; its answer is doubtful ({doubt.words}): {order[0]} instead"
+    up = replace(
+        decision,
+        tier=order[0],
+        code=Code.ESCALATED.value,
+        reason=reason,
+        fallbacks=tuple(order[1:]),
+        doubt=None,
+    )
+    return replace(ride, decision=up, spent_usd_micros=spent_usd_micros)
+
+
+def wants_logprobs(call: Call) -> bool:
+    """Whether the client itself asked for them."""
+    return call.body.get("logprobs") not in (None, False)
+
+
+def _calls_tools(choice: Mapping[str, Any]) -> bool:
+    message = choice.get("message")
+    return isinstance(message, dict) and bool(message.get("tool_calls"))
+
+
+def _text(choice: Mapping[str, Any]) -> str:
+    message = choice.get("message")
+    text = message.get("content") if isinstance(message, dict) else choice.get("text")
+    return text if isinstance(text, str) else ""
+
+
+def _logprobs(choice: Mapping[str, Any]) -> list[float] | None:
+    """Of the tokens that were chosen, in OpenAI's chat form or its older one."""
+    found = choice.get("logprobs")
+    if not isinstance(found, dict):
+        return None
+    if isinstance(found.get("content"), list):
+        return [float(token["logprob"]) for token in found["content"]]
+    if isinstance(found.get("token_logprobs"), list):
+        return [float(value) for value in found["token_logprobs"] if value is not None]
+    return None
+
+
+def _without_logprobs(body: bytes) -> bytes:
+    answer = orjson.loads(body)
+    for choice in answer["choices"]:
+        choice["logprobs"] = None
+    return orjson.dumps(answer)

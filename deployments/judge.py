@@ -1,0 +1,95 @@
+"""The strategy `llm`: the small model says how hard a call is; a ledger line tells the cost.
+
+Promises: one short, deterministic request to the cheapest tier, of one token with the log
+probabilities of its alternatives; a failure or a strange answer is no verdict, never an error; at
+most `timeout_s`.
+Not covered: being right. Asked whether they would be right, small models come out near chance
+(P(True) in arXiv 2603.25450: AUROC .51 to .60). It is here to be compared with.
+"""
+
+import asyncio
+import math
+from typing import Any
+
+import orjson
+
+from core.call import Call, Decision, Usage
+from core.errors import HansomError
+from core.ids import new_id
+from deployments.attempt import Attempt, Books
+from deployments.handles import TierReplicas
+from deployments.stream import parse_usage
+from ledger.line import Kind, Outcome
+from router.conversation import question
+
+_MAX_CHARS = 4000
+_ASK = (
+    "Is the following request hard for a small language model, so that a larger one should answer "
+    "it? Reply with one word, Yes or No.\n\nRequest:\n{text}\n\nHard (Yes or No):"
+)
+
+
+class SmallModel:
+    """Asks the cheapest tier; a `deployments.board.Judge`."""
+
+    def __init__(self, books: Books, replicas: TierReplicas, timeout_s: float) -> None:
+        self._books = books
+        self._replicas = replicas
+        self._timeout_s = timeout_s
+
+    async def __call__(self, call: Call, messages: list[dict[str, object]]) -> float | None:
+        """P(hard) in [0, 1], or None."""
+        tier = self._books.settings.tiers[0]
+        decision = Decision(tier.name, "llm", "the small model is asked how hard a call is")
+        attempt = Attempt(self._books, call, decision, tier, Kind.CLASSIFIER, _ASIDE)
+        outcome, usage, verdict = Outcome.ERROR, Usage(), None
+        try:
+            answer = await self._ask(tier.model, question(messages)[:_MAX_CHARS])
+            usage, verdict = parse_usage(answer.get("usage")), hardness(answer)
+            outcome = Outcome.SUCCESS
+        except (HansomError, OSError, ValueError, LookupError, TypeError):
+            pass  # the line says that it failed, and the rules decide
+        except asyncio.CancelledError:
+            outcome = Outcome.CANCELLED
+            raise
+        finally:
+            attempt.close(outcome, usage, served=False)
+        return verdict
+
+    async def _ask(self, model: str, text: str) -> dict[str, Any]:
+        body = {
+            "model": model,
+            "messages": [{"role": "user", "content": _ASK.format(text=text)}],
+            "max_tokens": 1,
+            "temperature": 0,
+            "logprobs": True,
+            "top_logprobs": 10,
+        }
+        sent = {"content-type": "application/json", "x-request-id": new_id()}
+        exchange = await self._replicas.post(
+            self._replicas.choose(), "/v1/chat/completions", orjson.dumps(body), sent,
+            self._timeout_s,
+        )  # fmt: skip
+        try:
+            answer: dict[str, Any] = orjson.loads(await exchange.read())
+            return answer
+        finally:
+            exchange.close()
+
+
+_ASIDE = 1000  # its line's place, beyond every attempt to answer
+
+
+def hardness(answer: dict[str, Any]) -> float | None:
+    """P(yes) against P(no) among the first token's alternatives; None when it said neither.
+
+    Raises `LookupError` or `TypeError` for an answer that is not of OpenAI's form.
+    """
+    token = answer["choices"][0]["logprobs"]["content"][0]
+    said = {"yes": 0.0, "no": 0.0}
+    for one in (token, *(token.get("top_logprobs") or [])[1:]):
+        word = str(one["token"]).strip().lower()
+        if word in said:
+            said[word] += math.exp(min(float(one["logprob"]), 0.0))
+    both = said["yes"] + said["no"]
+    return said["yes"] / both if both else None

@@ -1,0 +1,303 @@
+"""What a small model's answer tells of its own rightness, by its text alone.
+
+Promises: `features` returns one finite float32 per name in `NAMES`, in that order, for any prompt
+and answer; the first `len(CHECKS)` lie in [0, 1] and are 0 for a check that the answer passes.
+`doubt` is untrained: failed checks weigh most, length and steps break ties; it ranks, and is no
+probability. Both texts are read at their ends only, so time is bounded.
+Not covered: whether a fluent answer with sound arithmetic is true. Where the traffic has labels,
+learn on `features` instead.
+"""
+
+import ast
+import json
+import math
+import re
+import textwrap
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from router.arithmetic import Equation, equations, evaluate, numbers, plain
+
+SIDE_CHARS = 3000  # read from each end of a text
+_SHORT_CHARS = 160  # an answer below this need not be a sentence
+
+_NUMERALS = {
+    **{1: "one once", 2: "two half twice double doubled pair pairs both", 6: "six", 8: "eight"},
+    **{3: "three third thirds triple thrice", 4: "four fourth quarter quarters", 9: "nine"},
+    **{5: "five fifth fifths", 7: "seven week weeks weekly", 10: "ten", 11: "eleven"},
+    **{12: "twelve dozen dozens", 100: "hundred hundreds"},
+}
+_SPELLED = {word: float(value) for value, words in _NUMERALS.items() for word in words.split()}
+_REFUSED = """as an ai; language model; i'm sorry; i am sorry; i apologi; unable to; i cannot;
+i can't; i won't; enough information; insufficient; more information; cannot be determined;
+can't be determined; cannot be answered; cannot determine; cannot be calculated; not specif;
+impossible to determine; not provide; not mention; 无法; 抱歉; 信息不足"""
+_HEDGED = """perhaps; maybe; probably; possibly; might be; seems; i think; i believe; i guess;
+not sure; not certain; unclear; assum; approximately; 可能; 大概"""
+_RECHECKED = """wait; oops; hmm; actually,; let's re; let me re; try again; double check; error;
+double-check; recheck; re-check; re-eval; reevaluate; reconsider; mistake; correction; incorrect;
+contradict; however, this; however, we; however, since; not make sense; not match; not possible;
+重新; 不对"""
+_PHRASES = [re.split(r";\s", phrases) for phrases in (_REFUSED, _HEDGED, _RECHECKED)]
+_MARKS = (
+    re.compile(r"\\boxed\s?\{((?:[^{}]|\{(?:[^{}]|\{[^{}]{0,40}\}){0,60}\}){1,80})\}"),
+    re.compile(r"####[ \t]*([^\n]{1,80})"),
+    re.compile(r"\"(?:final_)?answer\"\s{0,9}:\s{0,9}\"?([^\"\n}]{1,80})", re.I),
+    re.compile(r"\banswer\b[^.\n:=]{0,30}?(?:\bis\b|[:=])[:\s*]{0,9}([^\n]{1,80})", re.I),
+    re.compile(r"答案(?:应该|应)?[是为：:][\s*]{0,9}([^\n。]{1,80})"),
+)
+_SENTENCE_END = re.compile(r"[.。!](?=\s|$)|\*\*")
+_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?%?")
+_FRACTION = re.compile(r"\.\d*[1-9]")
+_MINUS = re.compile(r"[^\d(]{0,12}(?<!\d)-\s?\.?\d")
+_BOLD = re.compile(r"\*\*([^*\n]{1,60})\*\*")
+_ASKS_NUMBER = re.compile(
+    r"(?i)\bhow (?:many|much|far|long|old|tall|fast|heavy)\b|\bwhat (?:percent|fraction|number)"
+    r"|\b(?:total|sum|average|altogether|remainder)\b|多少|几[个只天]"
+)
+_OPTION = re.compile(r"(?:^|\n)\s{0,4}\(?([A-J])[.):]\s")
+_LETTER = re.compile(
+    r"(?m)(?:[Aa]nswer|[Oo]ption|[Cc]hoice)\b[^A-Z\n]{0,24}\(?([A-J])\b(?!')|答案[^A-Z\n]{0,6}([A-J])"
+    r"|^\W{0,4}([A-J])(?:[).:]|\W{0,3}$)|\\boxed\{(?:\\text\{)?\(?([A-J])\b"
+)
+_TRANSLATES = re.compile(r"translat|翻译|译成|\bin (?:chinese|english|french|german)", re.I)
+_ASKS_JSON = re.compile(r"(?i)\b(?:in|as|an?|valid|return|output|only)\b[^.\n]{0,20}\bjson\b")
+_ASKS_CODE = re.compile(
+    r"(?i)\b(?:write|implement|create|complete)\b[^.\n]{0,60}\b(?:function|program|script|class|code"
+    r"|python)\b|编写|写一个(?:函数|程序)|\bdef \w+\("
+)
+_CODE = re.compile(r"```|\bdef \w+\(|\breturn\b|[;{}]\s*$|^\s*(?:import|class|SELECT)\b", re.M)
+_FENCE = re.compile(r"```[ \t]*(\w*)[^\n]{0,40}\n(.*?)(?:```|\Z)", re.S)
+_FOREIGN = re.compile(r"[\u0370-\u1fff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+_FINISHED = re.compile(r"[.!?。！？)\]}\"'”`*|$\d]$")
+_ITEM = re.compile(r"\n\s{0,9}(?:\d{1,2}[.)]|[-*•]|#{1,4})\s")
+_STEPS = frozenset({"step", "then", "next", "so", "therefore", "first", "finally", "now"})
+_WORD = re.compile(r"\w+")
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """The final answer of a text, as written there, and whether the text marks it as such."""
+
+    text: str
+    marked: bool
+
+    @property
+    def clean(self) -> str:
+        """What stands after its last `=`, as plain arithmetic."""
+        return plain(self.text).rsplit("=", 1)[-1].strip(" .*:\n")
+
+    @property
+    def value(self) -> float | None:
+        """Its number, or the first of several."""
+        whole = evaluate(self.clean.rstrip("%"))
+        found = numbers(self.clean) if whole is None else [whole]
+        if not found:
+            return None
+        return -found[0] if whole is None and _MINUS.match(self.clean) else found[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """Both texts, read once. Numbers: `asked` in digits, `told` in words, `used` by the answer."""
+
+    prompt: str
+    answer: str
+    words: list[str]
+    final: Final | None
+    value: float | None
+    asked: tuple[float, ...]
+    told: tuple[float, ...]
+    used: frozenset[float]
+    equations: tuple[Equation, ...]
+    options: frozenset[str]
+    wants_number: bool
+
+
+def final_answer(answer: str) -> Final | None:
+    """The final answer of a text: a marked one if there is one, else the last number."""
+    text = answer[-SIDE_CHARS:].strip()
+    for pattern in _MARKS:
+        found = pattern.findall(text)
+        said = _SENTENCE_END.split(found[-1].strip(" *"))[0].strip() if found else ""
+        if said:
+            return Final(said, True)
+    for line in reversed(text[-600:].split("\n")):
+        found = _NUMBER.findall(plain((_BOLD.findall(line) or [line])[-1]))
+        if found:
+            return Final(found[-1], False)
+    return Final(text, False) if 0 < len(text) <= _SHORT_CHARS else None
+
+
+def _read(prompt: str, answer: str) -> _Read:
+    prompt = prompt[-SIDE_CHARS:]
+    if len(answer) > 2 * SIDE_CHARS:
+        answer = answer[:SIDE_CHARS] + "\n" + answer[-SIDE_CHARS:]
+    question = plain(re.split(r"\n(?:Q|Question|Problem):", prompt)[-1])
+    clean, words, final = plain(answer), _WORD.findall(answer.lower()), final_answer(answer)
+    options = frozenset(_OPTION.findall(prompt))
+    options = options if {"A", "B"} <= options else frozenset()
+    asked = tuple(dict.fromkeys(numbers(question)))
+    told = tuple(_SPELLED[word] for word in _WORD.findall(question.lower()) if word in _SPELLED)
+    used = frozenset([*numbers(clean), *(_SPELLED[word] for word in words if word in _SPELLED)])
+    wants = bool(asked and not options and _ASKS_NUMBER.search(prompt))
+    sums = tuple(equations(clean))
+    value = final.value if final else None
+    return _Read(prompt, answer, words, final, value, asked, told, used, sums, options, wants)
+
+
+def _of_text(read: _Read) -> dict[str, float]:
+    """Checks of the answer as a text."""
+    text = read.answer.lower().replace("’", "'")
+    refused, hedged, rechecked = (sum(map(text.count, phrases)) for phrases in _PHRASES)
+    return {
+        "empty": float(not read.words),
+        "refused": min(refused, 1) * (1.0 if len(text) < 600 or refused > 1 else 0.6),
+        "cut_off": _cut_off(read),
+        "looped": min(max((0.3 - _packed(text)) / 0.2, 0.0), 1.0),
+        "other_language": _other_language(read),
+        "hedged": 1.0 - 0.7**hedged,
+        "rechecked": 1.0 - 0.5**rechecked,
+    }
+
+
+def _cut_off(read: _Read) -> float:
+    """An open code block, or a long text that stops inside a sentence."""
+    text = read.answer.rstrip()
+    if text.count("```") % 2 and len(text) < 2 * SIDE_CHARS:
+        return 1.0
+    if len(text) < _SHORT_CHARS or (read.final and read.final.marked):
+        return 0.0
+    is_open = any(text.count(a) > text.count(b) for a, b in ("()", "{}", "[]"))
+    return 0.5 * is_open if _FINISHED.search(text[-8:]) else 1.0
+
+
+def _packed(text: str) -> float:
+    """Compressed size of the end of a text as a share; honest text stays above 0.3."""
+    tail = text[-2000:].encode("utf-8", "replace")
+    return len(zlib.compress(tail, 1)) / len(tail) if len(tail) >= 400 else 0.5
+
+
+def _other_language(read: _Read) -> float:
+    if min(len(read.prompt), len(read.answer)) < 20 or _TRANSLATES.search(read.prompt):
+        return 0.0
+    asked, said = (len(_FOREIGN.findall(t)) / len(t) for t in (read.prompt, read.answer))
+    return float(abs(asked - said) > 0.4)
+
+
+def _of_numbers(read: _Read) -> dict[str, float]:
+    """Checks of arithmetic, and of a final number where one was asked for."""
+    wrong = len({(each.left, each.right) for each in read.equations if not each.holds})
+    found = {"wrong_arithmetic": 1.0 - 0.4**wrong}
+    if not read.wants_number:
+        return found
+    found["unused_numbers"] = _unused(read)
+    found["unmarked"] = float(read.final is None or not read.final.marked)
+    value = read.value
+    if value is None or read.final is None:
+        return found | {"no_final": 1.0}
+    fractional = 0.6 if any(each % 1 for each in read.asked) else 1.0
+    size = sum(math.log(each) for each in (*read.asked, *read.told, 400.0) if each > 1)
+    return found | {
+        "fractional": fractional * bool(_FRACTION.search(read.final.text)),
+        "negative": float(value < 0),
+        "implausible": float(math.log(abs(value) + 1) > size),
+        "echoed": float(value in read.asked),
+        "uncomputed": float(bool(read.equations) and not _is_computed(value, read.equations)),
+    }
+
+
+def _is_computed(value: float, checked: tuple[Equation, ...]) -> bool:
+    """Whether a number is a result of the last equations, or of two such results."""
+    results = [evaluate(each.right.replace("%", "")) or 0.0 for each in checked[-8:]]
+    joined = (x for a in results for b in results for x in (a, a + b, a - b, a * b))
+    return any(abs(each - value) <= 0.51 for each in joined)
+
+
+def _unused(read: _Read) -> float:
+    """Share of the question's numbers that the answer uses in no form."""
+    asked = [each for each in read.asked if each > 1]
+    forms = ((n, n / 100, n * 100, 1 - n / 100, 1 + n / 100, 100 - n, 100 + n) for n in asked)
+    missing = sum(not any(round(form, 9) in read.used for form in each) for each in forms)
+    return missing / max(len(asked), 1)
+
+
+def _of_form(read: _Read) -> dict[str, float]:
+    """Checks of the form that the prompt asks for: a choice, JSON, code."""
+    letters = _LETTER.findall(read.answer[-300:]) or _LETTER.findall(read.answer)
+    chosen = {letter for groups in letters for letter in groups} & read.options
+    blocks = _FENCE.findall(read.answer)
+    wants_json = bool(_ASKS_JSON.search(read.prompt)) and len(read.answer) < 2 * SIDE_CHARS
+    json_text = blocks[0][1] if blocks else read.answer
+    python = [textwrap.dedent(code) for name, code in blocks[:4] if name in ("python", "py")]
+    return {
+        "no_choice": float(bool(read.options) and not chosen),
+        "several_choices": float(len(chosen) > 1),
+        "bad_json": float(wants_json and not _is_read(json.loads, json_text)),
+        "no_code": float(bool(_ASKS_CODE.search(read.prompt)) and not _CODE.search(read.answer)),
+        "bad_code": float(not all(_is_read(ast.parse, code) or ">>>" in code for code in python)),
+    }
+
+
+def _is_read(reader: Callable[[str], object], text: str) -> bool:
+    try:
+        reader(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True
+
+
+def _shape(read: _Read, chars: int) -> dict[str, float]:
+    """What may be right at any size; mostly log(1 + count)."""
+    text = read.answer
+    return {
+        "chars": math.log1p(chars),
+        "lines": math.log1p(text.count("\n")),
+        "steps": math.log1p(sum(w in _STEPS for w in read.words) + len(_ITEM.findall(text))),
+        "equations": math.log1p(len(read.equations)),
+        "asked_numbers": math.log1p(len(read.asked) + len(read.told)),
+        "decimals": math.log1p(len(re.findall(r"\d\.\d", text))),
+        "final_size": math.log1p(min(abs(read.value or 0.0), 1e30)),
+        "packed": _packed(text),
+        "questions": math.log1p(text.count("?")),
+        "latex": math.log1p(text.count("\\")),
+        "distinct_words": len(set(read.words)) / max(len(read.words), 1),
+        "prompt_chars": math.log1p(len(read.prompt)),
+    }
+
+
+# What each adds to the doubt: a failed check, then a unit of the shape, for length is no fault.
+_WEIGHTS = {
+    **{"empty": 6.0, "refused": 2.5, "cut_off": 2.0, "looped": 2.5, "other_language": 2.0},
+    **{"no_final": 3.0, "wrong_arithmetic": 2.6, "unused_numbers": 2.0, "fractional": 2.2},
+    **{"negative": 2.0, "implausible": 1.5, "echoed": 0.7, "uncomputed": 0.8, "unmarked": 0.4},
+    **{"no_choice": 2.0, "several_choices": 1.2, "bad_json": 2.5, "no_code": 2.5, "bad_code": 2.5},
+    **{"rechecked": 1.2, "hedged": 0.8, "chars": 0.5, "lines": 0.0, "steps": 0.1, "equations": 0.1},
+    **{"asked_numbers": 0.35, "decimals": 0.1, "final_size": 0.05, "packed": -2.0, "latex": 0.0},
+    **{"questions": 0.2, "distinct_words": 0.0, "prompt_chars": 0.1},
+}
+_OFFSET = -5.0
+NAMES: tuple[str, ...] = tuple(_WEIGHTS)
+CHECKS: tuple[str, ...] = NAMES[: NAMES.index("chars")]
+_SCALE = np.array(list(_WEIGHTS.values()), dtype=np.float32)
+
+
+def features(prompt: str, answer: str) -> NDArray[np.float32]:
+    """(A,) float32, A = len(NAMES): the checks, then the shape."""
+    read = _read(prompt, answer)
+    found = _of_text(read) | _of_numbers(read) | _of_form(read) | _shape(read, len(answer))
+    return np.array([found.get(name, 0.0) for name in NAMES], dtype=np.float32)
+
+
+def doubt(prompt: str, answer: str) -> float:
+    """How doubtful the answer is, in [0, 1]."""
+    return doubt_of(features(prompt, answer))
+
+
+def doubt_of(values: NDArray[np.float32]) -> float:
+    """The doubt in an answer with these (A,) features."""
+    return float(1.0 / (1.0 + np.exp(-(values @ _SCALE + _OFFSET), dtype=np.float64)))

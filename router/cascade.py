@@ -1,0 +1,124 @@
+"""Whether a small model's answer may stand: its text, its tokens and a second answer, in one value.
+
+Promises: pure; the same arguments give the same `Doubt`; what is not at hand (log-probabilities, a
+second answer) neither raises nor lowers it. All else equal, a failed check, more surprise or a
+disagreeing second answer never lowers the doubt.
+Not covered: the cut-off, which the policy owns, and calibration: the value ranks answers. A reply
+without text, such as a tool call, reads as empty; the caller must not ask for it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from router import uncertainty
+from router.answer import CHECKS, doubt_of, features, final_answer
+from router.arithmetic import evaluate
+
+# A check is a reason once it failed by as much; a single "perhaps" is none.
+_FAILED = 0.45
+_UNCERTAIN = 0.5
+# In logits. Agreement of two samples tells more than all of the text does; tokens tell the least.
+_TOKENS, _AGREES, _DISAGREES = 0.6, -1.5, 2.5
+
+# Every reason, in the order in which reasons are told, with its words.
+REASONS: dict[str, str] = {
+    "empty": "it is empty",
+    "refused": "it refuses or asks for more",
+    "cut_off": "it stops in the middle",
+    "looped": "it repeats itself",
+    "other_language": "it is in another language",
+    "no_final": "it ends without a number",
+    "wrong_arithmetic": "its arithmetic is wrong",
+    "unused_numbers": "it leaves numbers of the question unused",
+    "fractional": "its final number is a fraction",
+    "negative": "its final number is negative",
+    "implausible": "its final number is too large",
+    "echoed": "its final number stands in the question",
+    "uncomputed": "none of its equations gives its final number",
+    "unmarked": "it does not mark its final answer",
+    "no_choice": "it chooses no option",
+    "several_choices": "it chooses several options",
+    "bad_json": "it is not the JSON asked for",
+    "no_code": "it holds no code",
+    "bad_code": "its code does not parse",
+    "rechecked": "it corrects itself",
+    "hedged": "it hedges",
+    "uncertain_tokens": "the model was unsure of its words",
+    "disagrees": "a second answer differs",
+}
+
+_CHOICE = re.compile(r"\W*(?:option|choice)?\s*\(?([A-Ja-j])(?:[).:,]\s?.{0,60}|\W*)", re.S)
+_NUMBER = re.compile(r"\d[\d.,]*")
+_SPACE = re.compile(r"\s+")
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """How doubtful an answer is, in [0, 1], and the names of the checks that it failed."""
+
+    value: float
+    failed: tuple[str, ...]
+
+    @property
+    def words(self) -> str:
+        """The value and its reasons for a human."""
+        told = ", ".join(REASONS[name] for name in self.failed) or "no check failed"
+        return f"doubt {self.value:.3f}: {told}"
+
+
+def judge(
+    prompt: str,
+    answer: str,
+    logprobs: Sequence[float] | None = None,
+    second: str | None = None,
+) -> Doubt:
+    """The doubt in `answer` to `prompt`.
+
+    `logprobs` are those of its tokens, natural; `second` is another answer to the same prompt.
+    """
+    values = features(prompt, answer)
+    logit = _logit(doubt_of(values))
+    failed = [name for name, value in zip(CHECKS, values, strict=False) if value >= _FAILED]
+    if logprobs:
+        tokens = uncertainty.doubt(logprobs)
+        logit += _TOKENS * _logit(tokens)
+        failed += ["uncertain_tokens"] * (tokens >= _UNCERTAIN)
+    same = None if second is None else agree(answer, second)
+    if same is not None:
+        logit += _AGREES if same else _DISAGREES
+        failed += [] if same else ["disagrees"]
+    return Doubt(1.0 / (1.0 + math.exp(-logit)), tuple(failed))
+
+
+def agree(answer: str, second: str) -> bool | None:
+    """Whether two answers have the same final answer; None if one of them has none."""
+    one, other = normalise_final(answer), normalise_final(second)
+    return None if one is None or other is None else one == other
+
+
+def normalise_final(answer: str) -> str | None:
+    """The final answer in one form for equal ones, or None without one.
+
+    A number loses its unit, currency and separators; an option is its capital letter; other text
+    is compared without case, space at its ends, and marks of the end.
+    """
+    final = final_answer(answer)
+    if final is None:
+        return None
+    choice = _CHOICE.fullmatch(final.text)
+    if choice:
+        return choice[1].upper()
+    said = final.clean
+    single = final.value is not None and len(_NUMBER.findall(said)) == 1
+    if single or evaluate(said) is not None:
+        return f"{final.value:.10g}"
+    return _SPACE.sub(" ", said).strip(" .,;:!\"'()").casefold() or None
+
+
+def _logit(probability: float) -> float:
+    inside = min(max(probability, 1e-9), 1 - 1e-9)
+    return math.log(inside / (1 - inside))

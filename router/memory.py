@@ -1,0 +1,118 @@
+"""What became of prompts that were scored: labels from feedback, and what they teach the score.
+
+Promises: a label holds numbers only, never a prompt's text; everything is pure. A label says
+how right one tier was; where it says nothing of the other, the shipped probability stands in, so
+that only what is known moves the score.
+Not covered: where labels are kept (`deployments.memory`), and labels that are wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from router.adapt import MIN_ROWS, Adapted, Labelled, fit
+from router.embed import EMBEDDING_SIZE
+from router.features import NAMES
+from router.score import HEADS, Scorer
+
+Kind = TypeVar("Kind")
+# A new adaptation is worth its tenth of a second when labels have grown by one in so many.
+GROWTH = 10
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """A prompt as it was scored: the embedding's half-precision and the features' bytes."""
+
+    embedding: bytes
+    surface: bytes
+
+    @classmethod
+    def of(cls, embedding: NDArray[np.float32], surface: NDArray[np.float32]) -> Seen:
+        """From (E,) and (F,)."""
+        return cls(embedding.astype(np.float16).tobytes(), surface.astype(np.float32).tobytes())
+
+    def to_bytes(self) -> bytes:
+        """For a store."""
+        return msgspec.msgpack.encode(self)
+
+    @classmethod
+    def from_bytes(cls, raw: bytes) -> Seen:
+        """Read what `to_bytes` wrote; raises `ValueError` for anything else."""
+        return _decoded(raw, cls)
+
+
+class Label(msgspec.Struct, frozen=True):
+    """How right a head's tier was on a prompt, in [0, 1]; head 0 is the small one, 1 the large."""
+
+    seen: Seen
+    head: int
+    right: float
+
+    def to_bytes(self) -> bytes:
+        """For a store."""
+        return msgspec.msgpack.encode(self)
+
+    @classmethod
+    def from_bytes(cls, raw: bytes) -> Label:
+        """Read what `to_bytes` wrote; raises `ValueError` for anything else."""
+        return _decoded(raw, cls)
+
+    @property
+    def fits(self) -> bool:
+        """Whether it is of this code's embedder, features and heads."""
+        return (
+            len(self.seen.embedding) == 2 * EMBEDDING_SIZE
+            and len(self.seen.surface) == 4 * len(NAMES)
+            and self.head in range(HEADS)
+            and 0 <= self.right <= 1
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What a scorer was last taught: the labels ever given until then, and what came of it."""
+
+    given: int
+    scorer: Scorer | Adapted
+
+    def wants(self, given: int) -> bool:
+        """Whether the labels given by now are worth another lesson.
+
+        Fewer than before are, too: the memory was lost, and with it what it taught.
+        """
+        if given < self.given:
+            return True
+        wanted = max(self.given + self.given // GROWTH, self.given + 1, MIN_ROWS)
+        return given >= wanted
+
+
+def taught(scorer: Scorer, labels: Sequence[Label], given: int) -> Lesson:
+    """The shipped scorer with what the labels teach, or as it is when they are too few."""
+    usable = [label for label in labels if label.fits]
+    if len(usable) < MIN_ROWS:
+        return Lesson(given, scorer)
+    return Lesson(given, fit(scorer, labelled(scorer, usable)))
+
+
+def labelled(scorer: Scorer, labels: Sequence[Label]) -> Labelled:
+    """The labels as rows; every label must fit."""
+    halves = np.stack([np.frombuffer(one.seen.embedding, np.float16) for one in labels])
+    surfaces = np.stack([np.frombuffer(one.seen.surface, np.float32) for one in labels])
+    embeddings = halves.astype(np.float32)
+    right = scorer.judge(embeddings, surfaces).probability.copy()
+    for row, label in enumerate(labels):
+        right[row, label.head] = label.right
+    return Labelled(embeddings, surfaces, right)
+
+
+def _decoded(raw: bytes, kind: type[Kind]) -> Kind:
+    try:
+        return msgspec.msgpack.decode(raw, type=kind)
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"not a {kind.__name__.lower()}: {error}") from error
