@@ -38,10 +38,10 @@ can't be determined; cannot be answered; cannot determine; cannot be calculated;
 impossible to determine; not provide; not mention; 无法; 抱歉; 信息不足"""
 _HEDGED = """perhaps; maybe; probably; possibly; might be; seems; i think; i believe; i guess;
 not sure; not certain; unclear; assum; approximately; 可能; 大概"""
-_RECHECKED = """wait; oops; hmm; actually,; let's re; let me re; try again; double check; error;
-double-check; recheck; re-check; re-eval; reevaluate; reconsider; mistake; correction; incorrect;
+_RECHECKED = """wait,; wait!; oops; hmm; actually,; let's rec; let me rec; try again; error;
+mistake; double check; double-check; recheck; re-check; re-eval; reevaluate; reconsider; correction;
 contradict; however, this; however, we; however, since; not make sense; not match; not possible;
-重新; 不对"""
+incorrect; 重新; 不对"""
 _PHRASES = [re.split(r";\s", phrases) for phrases in (_REFUSED, _HEDGED, _RECHECKED)]
 _MARKS = (
     re.compile(r"\\boxed\s?\{((?:[^{}]|\{(?:[^{}]|\{[^{}]{0,40}\}){0,60}\}){1,80})\}"),
@@ -52,7 +52,6 @@ _MARKS = (
 )
 _SENTENCE_END = re.compile(r"[.。!](?=\s|$)|\*\*")
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?%?")
-_FRACTION = re.compile(r"\.\d*[1-9]")
 _MINUS = re.compile(r"[^\d(]{0,12}(?<!\d)-\s?\.?\d")
 _BOLD = re.compile(r"\*\*([^*\n]{1,60})\*\*")
 _ASKS_NUMBER = re.compile(
@@ -73,7 +72,6 @@ _ASKS_CODE = re.compile(
 _CODE = re.compile(r"```|\bdef \w+\(|\breturn\b|[;{}]\s*$|^\s*(?:import|class|SELECT)\b", re.M)
 _FENCE = re.compile(r"```[ \t]*(\w*)[^\n]{0,40}\n(.*?)(?:```|\Z)", re.S)
 _FOREIGN = re.compile(r"[\u0370-\u1fff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
-_FINISHED = re.compile(r"[.!?。！？)\]}\"'”`*|$\d]$")
 _ITEM = re.compile(r"\n\s{0,9}(?:\d{1,2}[.)]|[-*•]|#{1,4})\s")
 _STEPS = frozenset({"step", "then", "next", "so", "therefore", "first", "finally", "now"})
 _WORD = re.compile(r"\w+")
@@ -173,7 +171,7 @@ def _cut_off(read: _Read) -> float:
     if len(text) < _SHORT_CHARS or (read.final and read.final.marked):
         return 0.0
     is_open = any(text.count(a) > text.count(b) for a, b in ("()", "{}", "[]"))
-    return 0.5 * is_open if _FINISHED.search(text[-8:]) else 1.0
+    return 0.5 * is_open if re.search(r"[.!?。！？)\]}\"'”`*|$\d]$", text) else 1.0
 
 
 def _packed(text: str) -> float:
@@ -203,7 +201,7 @@ def _of_numbers(read: _Read) -> dict[str, float]:
     fractional = 0.6 if any(each % 1 for each in read.asked) else 1.0
     size = sum(math.log(each) for each in (*read.asked, *read.told, 400.0) if each > 1)
     return found | {
-        "fractional": fractional * bool(_FRACTION.search(read.final.text)),
+        "fractional": fractional * bool(re.search(r"\.\d*[1-9]", read.final.text)),
         "negative": float(value < 0),
         "implausible": float(math.log(abs(value) + 1) > size),
         "echoed": float(value in read.asked),
@@ -253,18 +251,17 @@ def _is_read(reader: Callable[[str], object], text: str) -> bool:
 
 def _shape(read: _Read, chars: int) -> dict[str, float]:
     """What may be right at any size; mostly log(1 + count)."""
-    text = read.answer
     return {
         "chars": math.log1p(chars),
-        "lines": math.log1p(text.count("\n")),
-        "steps": math.log1p(sum(w in _STEPS for w in read.words) + len(_ITEM.findall(text))),
+        "lines": math.log1p(read.answer.count("\n")),
+        "steps": math.log1p(sum(w in _STEPS for w in read.words) + len(_ITEM.findall(read.answer))),
         "equations": math.log1p(len(read.equations)),
         "asked_numbers": math.log1p(len(read.asked) + len(read.told)),
-        "decimals": math.log1p(len(re.findall(r"\d\.\d", text))),
+        "decimals": math.log1p(len(re.findall(r"\d\.\d", read.answer))),
         "final_size": math.log1p(min(abs(read.value or 0.0), 1e30)),
-        "packed": _packed(text),
-        "questions": math.log1p(text.count("?")),
-        "latex": math.log1p(text.count("\\")),
+        "packed": _packed(read.answer),
+        "questions": math.log1p(read.answer.count("?")),
+        "latex": math.log1p(read.answer.count("\\")),
         "distinct_words": len(set(read.words)) / max(len(read.words), 1),
         "prompt_chars": math.log1p(len(read.prompt)),
     }

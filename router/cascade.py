@@ -52,7 +52,8 @@ REASONS: dict[str, str] = {
 }
 
 _CHOICE = re.compile(r"\W*(?:option|choice)?\s*\(?([A-Ja-j])(?:[).:,]\s?.{0,60}|\W*)", re.S)
-_NUMBER = re.compile(r"\d[\d.,]*")
+# One number with words or a unit beside it, but no root, power or letter at it.
+_SINGLE = re.compile(r"(?:[^\d§^_]*[\s-])?\(?\d[\d.,]*(?:%|\s[^\d§^_]*|[.,:;)]*)")
 _SPACE = re.compile(r"\s+")
 
 
@@ -113,10 +114,12 @@ def normalise_final(answer: str) -> str | None:
     if choice:
         return choice[1].upper()
     said = final.clean
-    single = final.value is not None and len(_NUMBER.findall(said)) == 1
-    if single or evaluate(said) is not None:
-        return f"{final.value:.10g}"
-    return _SPACE.sub(" ", said).strip(" .,;:!\"'()").casefold() or None
+    value = final.value
+    if value is not None and (_SINGLE.fullmatch(said) or evaluate(said) is not None):
+        return f"{value + 0.0:.10g}"
+    # LaTeX stays as written: as plain arithmetic all its unknown commands look alike.
+    text = _SPACE.sub("", final.text) if "\\" in final.text else _SPACE.sub(" ", said)
+    return text.strip(" $.,;:!\"'()").casefold() or None
 
 
 def _logit(probability: float) -> float:

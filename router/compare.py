@@ -20,8 +20,8 @@ from router.policy import Strategy
 class Line:
     """One strategy. Shares and qualities lie in [0, 1].
 
-    `pgr`, the share of the gap between the models that was recovered, is None without a gap;
-    `apgr` is None where a strategy ranks nothing.
+    `pgr`, the share of the gap between the models that was recovered, and `apgr` are None without a
+    gap; `apgr` also where a strategy ranks nothing.
     """
 
     strategy: Strategy
@@ -51,13 +51,14 @@ def compare(
 
     `weak` and `strong` are (n,): how right each model was.
     """
+    gap = strong.mean() != weak.mean()
     lines = [
         _line(
             strategy,
             (ranking.value >= ranking.threshold).astype(np.float64),
             weak,
             strong,
-            bootstrap(apgr, ranking.order, weak, strong, rounds=rounds),
+            bootstrap(apgr, ranking.order, weak, strong, rounds=rounds) if gap else None,
         )
         for strategy, ranking in rankings.items()
     ]

@@ -4,6 +4,7 @@ Weights are prepared once under HANSOM_HOME (default ~/.cache/hansom) and shared
 everything else of a run is its own.
 """
 
+import hashlib
 import json
 import time
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ pytestmark = [pytest.mark.vllm, pytest.mark.timeout(900)]
 
 FRANCE = "What is the capital of France?"
 PROOF = "Prove that there are infinitely many primes congruent to 3 mod 4."
+CASCADE_KEY = "checks-its-answers"
+CASCADER = "key-" + hashlib.sha256(CASCADE_KEY.encode()).hexdigest()[:16]
 CODE = "Write a Python function that merges overlapping intervals and give its complexity."
 
 
@@ -30,6 +33,7 @@ CODE = "Write a Python function that merges overlapping intervals and give its c
 def serving() -> Iterator[Serving]:
     config: dict[str, Any] = yaml.safe_load((ROOT / "config" / "laptop.yaml").read_text())
     config["server"] = {"port": free_port()}
+    config["router"] |= {"tenants": {CASCADER: {"strategy": "cascade", "threshold": 1.0}}}
     running = Serving(config, models=environment.home() / "models", start_s=800)
     try:
         running.start()
@@ -258,3 +262,33 @@ def test_a_killed_engine_is_replaced_and_the_other_tier_answers_meanwhile(
             assert error.status_code in (502, 503), error
             assert time.monotonic() < end_s
             time.sleep(1)
+
+
+def test_a_cascade_keeps_what_small_knows_and_has_large_answer_what_it_does_not(
+    serving: Serving,
+) -> None:
+    client = serving.client(timeout=180).with_options(api_key=CASCADE_KEY)
+
+    def ask(text: str) -> tuple[httpx.Headers, bytes]:
+        raw = client.chat.completions.with_raw_response.create(
+            model="auto",
+            max_tokens=96,
+            temperature=0,
+            messages=[{"role": "user", "content": text}],
+        )
+        return httpx.Headers(raw.headers), raw.content
+
+    headers, body = ask(FRANCE)
+    assert headers["x-hansom-tier"] == "small", headers["x-hansom-route-reason"]
+    assert headers["x-hansom-route-reason"].startswith("checked; ")
+    assert b'"logprobs":null' in body, "asked for to judge by, and not shown"
+    headers, _ = ask(
+        "A baker sells 48 loaves at 3 dollars and 17 cakes at 12 dollars. He pays 95 dollars for "
+        "flour and shares the rest equally among 4 helpers. How many dollars does each helper get?"
+    )
+    assert headers["x-hansom-tier"] == "large", headers["x-hansom-route-reason"]
+    assert headers["x-hansom-route-reason"].startswith("escalated; ")
+    small, large = sorted(serving.lines(headers["x-request-id"], 2), key=lambda one: one.attempt)
+    assert (small.kind, large.kind) == ("answer", "escalation")
+    cost_usd = (small.cost_usd_micros + large.cost_usd_micros) / 1e6
+    assert headers["x-hansom-cost-usd"] == f"{cost_usd:.6f}"

@@ -33,4 +33,5 @@ def test_the_two_ends_are_the_two_models():
 
 
 def test_without_a_gap_there_is_nothing_to_recover():
-    assert lines(STRONG)[Strategy.LEARNED].pgr is None
+    learned = lines(STRONG)[Strategy.LEARNED]
+    assert (learned.pgr, learned.apgr) == (None, None)

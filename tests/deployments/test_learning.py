@@ -1,0 +1,78 @@
+"""Feedback, experiments and shadows on the whole graph: real Serve, Redis and router."""
+
+import hashlib
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.deployments.serving import Serving, simulated
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
+KEY = "Bearer of-an-experiment"
+TENANT = "key-" + hashlib.sha256(b"of-an-experiment").hexdigest()[:16]
+
+
+@pytest.fixture(scope="module")
+def serving() -> Iterator[Serving]:
+    router = {
+        "strategy": "learned",
+        "memory": {"refresh_s": 0.5},
+        "arms": [
+            {"name": "watch", "percent": 100, "strategy": "always_large", "shadow": True},
+        ],
+        "tenants": {TENANT: {"strategy": "cascade", "threshold": 1.0}},
+    }
+    running = Serving(simulated(router=router))
+    try:
+        running.start()
+        yield running
+    finally:
+        running.end()
+
+
+def ask(serving: Serving, text: str, **headers: str) -> httpx.Response:
+    body = {"model": "auto", "max_tokens": 3, "messages": [{"role": "user", "content": text}]}
+    url = f"{serving.url}/v1/chat/completions"
+    return httpx.post(url, json=body, headers=headers, timeout=30).raise_for_status()
+
+
+def give(serving: Serving, id_: str, right: float) -> httpx.Response:
+    body = {"request_id": id_, "tier": "small", "right": right}
+    return httpx.post(f"{serving.url}/v1/feedback", json=body, timeout=30)
+
+
+def test_feedback_changes_the_score_in_use_while_requests_go_on(serving: Serving) -> None:
+    question = "What is {} apples and 4 apples?"
+    first = ask(serving, question.format(99))
+    shipped, before = first.headers["x-hansom-router"], first.headers["x-hansom-difficulty"]
+    ids = [ask(serving, question.format(at)).headers["x-request-id"] for at in range(40)]
+    for id_ in ids:
+        answer = give(serving, id_, 0.0)
+        assert answer.status_code == 200, answer.text
+    until_s = time.monotonic() + 30
+    after = first
+    while "+" not in after.headers["x-hansom-router"]:
+        assert time.monotonic() < until_s, "the router was never taught"
+        after = ask(serving, question.format(99))
+        time.sleep(0.2)
+    assert after.headers["x-hansom-router"].startswith(f"{shipped}+")
+    assert float(after.headers["x-hansom-difficulty"]) > float(before)
+    (line,) = serving.lines(after.headers["x-request-id"])
+    assert line.router_version == after.headers["x-hansom-router"]
+
+
+def test_feedback_for_a_request_that_never_was_is_a_404_in_openais_form(serving: Serving) -> None:
+    answer = give(serving, "no-such-request", 1.0)
+    assert answer.status_code == 404
+    assert answer.json()["error"]["code"] == "unknown_request"
+
+
+def test_a_tenants_own_strategy_is_followed_and_the_shadow_is_counted(serving: Serving) -> None:
+    mine, others = ask(serving, "Hello", authorization=KEY), ask(serving, "Hello")
+    assert mine.headers["x-hansom-route-reason"].split(";")[0] in ("checked", "escalated")
+    assert others.headers["x-hansom-route-reason"].split(";")[0] in ("easy", "hard")
+    scraped = httpx.get(f"{serving.url}/metrics", timeout=30).text
+    assert "hansom_shadow_decisions_total{" in scraped
+    assert 'arm="watch"' in scraped
