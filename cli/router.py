@@ -26,8 +26,9 @@ from router.exam import evaluate_file
 from router.explain import explain
 from router.features import of_conversation
 from router.heuristic import complexity
-from router.policy import AUTO, Observation, Policy, Strategy, Tier, decide
+from router.policy import decide
 from router.score import Scorer
+from router.terms import AUTO, Observation, Policy, Strategy, Tier
 
 
 def evaluate(

@@ -57,7 +57,8 @@ class Call:
     `requested` is the model field as sent: `auto`, a tier's name or a model's name.
     `body` is the JSON object of the request as it will be passed to an engine.
     `deadline_s` counts from `arrived_s`, both on the monotonic clock; `ttft_s` is the wait for the
-    first token that the caller called the longest, None when it named none.
+    first token that the caller called the longest, None when it named none; `domain` is the
+    caller's word for what the call is about.
     """
 
     call_id: str
@@ -73,6 +74,7 @@ class Call:
     risk: Risk = Risk.NORMAL
     value: Value = Value.NORMAL
     ttft_s: float | None = None
+    domain: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -209,6 +209,7 @@ class RouterSettings(_Frozen):
     strategy: StrategyName = "learned"
     weights: Path = Path("router/weights/v1")
     threshold: float | None = Field(None, ge=-1, le=1)
+    promise: Path | None = None
     timeout_s: float = Field(2.0, gt=0)
     replicas: Replicas = Replicas()
     cascade: Cascade = Cascade()

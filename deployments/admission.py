@@ -18,6 +18,7 @@ from core.ids import new_id
 from core.settings import Settings
 from core.wire import ChatBody, CompletionBody, check
 
+_MAX_DOMAIN_CHARS = 100
 AUTO = "auto"
 ANONYMOUS = "anonymous"
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -133,6 +134,7 @@ class Admission:
             risk=risk(headers),
             value=value(headers),
             ttft_s=deadline(headers),
+            domain=headers.get("x-hansom-domain", "")[:_MAX_DOMAIN_CHARS],
         )
 
     def tier_of(self, model: str) -> str:

@@ -25,7 +25,7 @@ from deployments.gateway import GATEWAY_DEPLOYMENT, Gateway
 from deployments.handles import ENGINE_DEPLOYMENT
 from deployments.ledger import LEDGER_DEPLOYMENT, Ledger
 from deployments.router import ROUTER_DEPLOYMENT, Router
-from router.policy import SCORED
+from router.terms import SCORED
 
 # The classes stay plain, so that they can be read and tested without Serve.
 GATEWAY = serve.deployment(name=GATEWAY_DEPLOYMENT)(serve.ingress()(Gateway))

@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
 
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
@@ -15,14 +16,17 @@ from ray.serve.handle import DeploymentHandle
 
 from core import log
 from core.call import Call, Decision, Endpoint, Risk, TierSignal
+from core.errors import SettingsError
 from core.metrics import Metrics
 from core.settings import Settings
 from deployments.admission import ANONYMOUS, AUTO
 from deployments.handles import TierReplicas
 from router.arms import Arm, Plan, Shadow, shadowed
 from router.conversation import question
-from router.policy import SCORED, Observation, Policy, Strategy, Tier, decide
+from router.policy import decide
+from router.promise import Promise, load
 from router.score import Score, Scorer
+from router.terms import SCORED, Observation, Policy, Strategy, Tier
 
 _logger = logging.getLogger("hansom.router")
 # What the small model thinks of a call's hardness, in [0, 1]; None when it did not say.
@@ -39,6 +43,7 @@ def load_scorer(settings: Settings) -> Scorer | None:
 def make_plan(settings: Settings, scorer: Scorer | None) -> Plan:
     """The operator's settings as policies; the weights bring their own threshold."""
     router = settings.router
+    promise = load_promise(router.promise, scorer) if router.promise else None
 
     def policy(strategy: str, own: float | None) -> Policy:
         threshold = own if own is not None else scorer.threshold if scorer else 0.0
@@ -46,6 +51,7 @@ def make_plan(settings: Settings, scorer: Scorer | None) -> Plan:
             tuple(Tier(tier.name, tier.model) for tier in settings.tiers),
             (threshold,) * (len(settings.tiers) - 1),
             strategy=Strategy(strategy),
+            promise=promise if own is None else None,
             doubt=router.cascade.doubt,
             predict=router.cascade.predict,
         )
@@ -58,6 +64,15 @@ def make_plan(settings: Settings, scorer: Scorer | None) -> Plan:
         ),
         {name: policy(one.strategy, one.threshold) for name, one in router.tenants.items()},
     )
+
+
+def load_promise(path: Path, scorer: Scorer | None) -> Promise:
+    """A promise that was made with these weights; raises `SettingsError`."""
+    promise = load(path)
+    if scorer is not None and promise.version != scorer.version:
+        wrong = f"was made with the weights {promise.version}, and {scorer.version} are in use"
+        raise SettingsError(path, [wrong])
+    return promise
 
 
 class Board:
@@ -97,6 +112,7 @@ class Board:
             risk=call.risk,
             value=call.value,
             deadline_s=call.ttft_s,
+            domain=call.domain,
             verdict=await self._judge(call, messages) if asks and self._judge else None,
         )
         decision = decide(observation, policy)

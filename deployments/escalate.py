@@ -21,7 +21,7 @@ from deployments.generate import Ride
 from deployments.stream import parse_usage
 from router.cascade import Doubt, judge
 from router.conversation import question
-from router.policy import Code
+from router.terms import Code
 
 _STREAMED = ("stream", "stream_options")
 

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from core.call import Decision
-from router.policy import SCORED, Observation, Policy, decide, draw
+from router.policy import decide, draw
+from router.terms import SCORED, Observation, Policy
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.evaluate import Floats, Interval, apgr, bootstrap
-from router.policy import Strategy
+from router.terms import Strategy
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,115 +12,13 @@ Not covered: what a cut-off promises (`router.guarantee`), and judging an answer
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 
-from core.call import Decision, Risk, TierSignal, Value
+from core.call import Decision, Risk, TierSignal
 from core.errors import UnknownModel
 from router.cutoffs import Cutoffs, adjusted
 from router.heuristic import complexity
-from router.score import Score
-
-AUTO = "auto"
-
-
-class Strategy(StrEnum):
-    """How a call that names no tier is placed."""
-
-    LEARNED = "learned"
-    HEURISTIC = "heuristic"
-    CASCADE = "cascade"
-    LLM = "llm"
-    ALWAYS_SMALL = "always_small"
-    ALWAYS_LARGE = "always_large"
-    RANDOM = "random"
-
-
-SCORED = frozenset({Strategy.LEARNED, Strategy.CASCADE})
-
-
-class Code(StrEnum):
-    """Why a call went where it went, for metrics and the response header."""
-
-    EXPLICIT = "explicit"
-    RISK = "risk"
-    EASY = "easy"
-    HARD = "hard"
-    CHECKED = "checked"
-    ESCALATED = "escalated"
-    ALWAYS = "always"
-    RANDOM = "random"
-    UNSCORED = "unscored"
-    LARGE_BUSY = "large_busy"
-    LATE = "late"
-    SMALL_UNAVAILABLE = "small_unavailable"
-    LARGE_UNAVAILABLE = "large_unavailable"
-    NONE_AVAILABLE = "none_available"
-
-
-@dataclass(frozen=True, slots=True)
-class Tier:
-    """A tier's name and the model it serves; a caller may ask for either."""
-
-    name: str
-    model: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What the operator set.
-
-    `tiers` run from cheap to dear, with one ascending cut-off between each two.
-    `busy_threshold` replaces the last cut-off while the dearest tier has more than `busy_waiting`
-    calls in its queue; None leaves the queue out of it. Under `cascade` an answer of a tier below
-    the dearest is kept only while its doubt is below `doubt`; with `predict` calls above the
-    cut-off do not try there first. A tier with a share of errors above `max_error_ratio` counts as
-    down.
-    """
-
-    tiers: tuple[Tier, ...]
-    thresholds: tuple[float, ...]
-    strategy: Strategy = Strategy.LEARNED
-    heuristic_threshold: float = 0.7
-    random_large_share: float = 0.5
-    busy_waiting: int | None = None
-    busy_threshold: float = 1.0
-    doubt: float = 0.5
-    predict: bool = True
-    max_error_ratio: float = 0.5
-
-    def __post_init__(self) -> None:
-        """Refuse a policy that could not decide."""
-        if not self.tiers or len(self.thresholds) != len(self.tiers) - 1:
-            raise ValueError(f"{len(self.tiers)} tiers want one threshold fewer than tiers")
-        if list(self.thresholds) != sorted(self.thresholds):
-            raise ValueError(f"thresholds must ascend with the tiers: {self.thresholds}")
-        if self.thresholds and self.busy_threshold < self.thresholds[-1]:
-            raise ValueError("busy_threshold must not be below the last threshold")
-
-
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """What is known of one call. A tier without a signal counts as up and idle.
-
-    `budget_left` is the share of the caller's budget that is left, in [0, 1], None without a
-    budget; `deadline_s` the seconds in which the answer must have begun, None without one;
-    `resident` the share of the prompt, in [0, 1], whose KV cache a tier holds. `verdict` is what
-    the small model thinks of a call's hardness, in [0, 1], for the strategy `llm`.
-    """
-
-    request_id: str
-    requested: str
-    signals: Mapping[str, TierSignal]
-    score: Score | None = None
-    text: str = ""
-    risk: Risk = Risk.NORMAL
-    value: Value = Value.NORMAL
-    budget_left: float | None = None
-    deadline_s: float | None = None
-    resident: Mapping[str, float] | None = None
-    verdict: float | None = None
+from router.terms import AUTO, Code, Observation, Policy, Strategy
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,10 +95,13 @@ def _learned(observation: Observation, policy: Policy) -> _Wish:
         rules = _by_rules(observation, policy)
         reason = f"no score was at hand; by the rules {rules.reason}"
         return _Wish(rules.tier, Code.UNSCORED, reason, rules.score, rules.threshold)
-    need, cut = score.need, _cutoffs(observation, policy)
+    need, dearest = score.need, len(policy.tiers) - 1
+    if policy.promise and (beyond := policy.promise.beyond(score.distance, observation.domain)):
+        return _Wish(dearest, Code.FAR, f"{beyond}: the dearest tier", need)
+    cut = _cutoffs(observation, policy)
     tier = cut.place(need)
     wish = _placed(tier, "need of the large model", need, cut)
-    if tier == len(policy.tiers) - 1 > 0 and need < policy.busy_threshold:
+    if tier == dearest > 0 and need < policy.busy_threshold:
         waiting = _signal(observation, policy, tier).waiting
         if policy.busy_waiting is not None and waiting > policy.busy_waiting:
             reason = f"{wish.reason}, but {waiting} calls wait there: one tier down"
@@ -251,7 +152,10 @@ def _cutoffs(observation: Observation, policy: Policy) -> Cutoffs:
     """The policy's cut-offs for this call: value, budget and a warm prefix move them."""
     resident = observation.resident or {}
     shares = [resident.get(tier.name, 0.0) for tier in policy.tiers]
-    return adjusted(policy.thresholds, observation.value, observation.budget_left, shares)
+    thresholds = policy.thresholds
+    if policy.promise:
+        thresholds = (policy.promise.cut_off(observation.domain),) * len(thresholds)
+    return adjusted(thresholds, observation.value, observation.budget_left, shares)
 
 
 def _placed(tier: int, measure: str, value: float, cut: Cutoffs) -> _Wish:

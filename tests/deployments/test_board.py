@@ -1,6 +1,8 @@
 """The board: a decision always comes, in time, and says when the score did not."""
 
 import asyncio
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,14 +10,14 @@ from ray.exceptions import RayActorError
 from ray.serve.exceptions import DeploymentUnavailableError
 
 from core.call import Endpoint, Risk
-from core.errors import UnknownModel
+from core.errors import SettingsError, UnknownModel
 from core.metrics import Metrics
 from deployments.board import Board, conversation, experiment_unit, load_scorer, make_plan
 from deployments.exchange import Connections
 from deployments.handles import Replica, TierReplicas
 from router.arms import Arm, Plan
-from router.policy import Policy, Strategy, Tier
-from router.score import ArtefactError, Score
+from router.score import ArtefactError, Score, Scorer
+from router.terms import Policy, Strategy, Tier
 from tests.deployments.rig import call, settings_of
 from tests.fakes import FakeRouter
 
@@ -209,3 +211,20 @@ def test_the_settings_name_arms_shadows_and_tenants() -> None:
         ("s", 0.5, True),
     ]
     assert plan.tenants["key-1"].strategy is Strategy.ALWAYS_LARGE
+
+
+def test_a_promise_of_other_weights_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "cut-off.json"
+    part = {"threshold": 0.3, "covers": []}
+    told = {"router_version": "v0", "distance_limit": None, "parts": [part]}
+    file.write_text(json.dumps(told))
+    scorer = Scorer.load()
+    learned = settings_of(router={"strategy": "learned", "promise": str(file)})
+    with pytest.raises(SettingsError, match="v0"):
+        make_plan(learned, scorer)
+    file.write_text(json.dumps(told | {"router_version": scorer.version}))
+    promise = make_plan(learned, scorer).main.promise
+    assert promise is not None
+    assert promise.cut_off("") == 0.3
+    own = settings_of(router={"strategy": "learned", "promise": str(file), "threshold": 0.1})
+    assert make_plan(own, scorer).main.promise is None, "the operator's threshold outweighs it"

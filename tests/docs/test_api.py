@@ -20,7 +20,7 @@ from deployments.embeddings import Embeddings
 from deployments.feedback import Feedback
 from deployments.ingress import Application, Generation, Routes, error_reply
 from deployments.reply import closing_object, headers
-from router.policy import Code
+from router.terms import Code
 from tests.docs import pages
 
 PAGE = "docs/api.md"

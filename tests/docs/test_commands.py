@@ -15,8 +15,9 @@ from deployments.board import make_plan
 from router.conversation import read
 from router.embed import MiniLM
 from router.features import of_conversation
-from router.policy import Observation, decide
+from router.policy import decide
 from router.score import Scorer
+from router.terms import Observation
 from tests.docs import pages
 
 MAKEFILE = pages.text("Makefile")

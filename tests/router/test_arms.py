@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 
 from router.arms import Arm, Plan, shadowed
-from router.policy import AUTO, Observation, Policy, Strategy, Tier, decide
+from router.policy import decide
+from router.terms import AUTO, Observation, Policy, Strategy, Tier
 
 MAIN = Policy((Tier("small"), Tier("large")), (0.2,), Strategy.ALWAYS_SMALL)
 OTHER = replace(MAIN, strategy=Strategy.ALWAYS_LARGE)

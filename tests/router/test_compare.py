@@ -3,7 +3,7 @@
 import numpy as np
 
 from router.compare import Ranking, compare
-from router.policy import Strategy
+from router.terms import Strategy
 
 WEAK = np.array([1.0, 0.0, 1.0, 0.0])
 STRONG = np.array([1.0, 1.0, 1.0, 1.0])

@@ -8,8 +8,10 @@ from hypothesis import given
 
 from core.call import Risk, TierSignal, Value
 from core.errors import UnknownModel
-from router.policy import AUTO, Code, Observation, Policy, Strategy, Tier, decide
+from router.policy import decide
+from router.promise import Part, Promise
 from router.score import Score
+from router.terms import AUTO, Code, Observation, Policy, Strategy, Tier
 
 SMALL, LARGE = Tier("small", "tiny-model"), Tier("large", "big-model")
 POLICY = Policy(tiers=(SMALL, LARGE), thresholds=(0.2,))
@@ -65,13 +67,19 @@ def call(
 
 needs = st.floats(0, 1)
 policies = st.builds(
-    lambda base, strategy, waiting, predict: replace(
-        base, strategy=strategy, busy_waiting=waiting, predict=predict
+    lambda base, strategy, waiting, predict, promise: replace(
+        base, strategy=strategy, busy_waiting=waiting, predict=predict, promise=promise
     ),
     st.sampled_from([POLICY, THREE]),
     st.sampled_from(list(Strategy)),
     st.none() | st.integers(0, 20),
     st.booleans(),
+    st.none()
+    | st.builds(
+        lambda threshold, limit: Promise((Part(threshold),), limit, "test"),
+        st.floats(-1, 1),
+        st.none() | st.floats(0, 1),
+    ),
 )
 shares = st.floats(0, 1)
 calls = st.builds(
@@ -298,6 +306,36 @@ def test_a_tier_whose_calls_fail_counts_as_down():
     failing = {"small": TierSignal(error_ratio=0.9)}
     decision = decide(Observation("r", AUTO, failing, score_of(0.0)), POLICY)
     assert (decision.tier, decision.code) == ("large", "small_unavailable")
+
+
+PROMISE = Promise((Part(0.3, ("maths",)), Part(0.6, ("law", "trivia"))), 0.8, "test")
+
+
+@pytest.mark.parametrize(
+    ("domain", "need", "tier", "code"),
+    [
+        ("maths", 0.29, "small", "easy"),
+        ("maths", 0.3, "large", "hard"),
+        ("law", 0.5, "small", "easy"),
+        ("cooking", 0.0, "large", "far"),
+        ("", 0.0, "large", "far"),
+    ],
+)
+def test_a_promise_has_its_own_cut_off_for_a_domain_and_none_for_what_it_never_saw(
+    domain: str, need: float, tier: str, code: str
+):
+    decision = decide(replace(call(need=need), domain=domain), replace(POLICY, promise=PROMISE))
+    assert (decision.tier, decision.code) == (tier, code)
+
+
+def test_a_promise_does_not_reach_further_than_its_prompts():
+    policy = replace(POLICY, promise=replace(PROMISE, parts=(Part(0.9),)))
+    near = call(need=0.1)
+    far = replace(near, score=replace(score_of(0.1), distance=0.81))
+    assert decide(near, policy).tier == "small"
+    decision = decide(far, policy)
+    assert (decision.tier, decision.code) == ("large", "far")
+    assert "beyond the promise's 0.800" in decision.reason
 
 
 def test_without_a_score_the_rules_decide():

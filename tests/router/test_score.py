@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from router.conversation import question
 from router.embed import EMBEDDING_SIZE, MiniLM
 from router.features import NAMES, surface
-from router.policy import AUTO, Observation, Policy, Tier, decide
+from router.policy import decide
 from router.prompts import own_prompts
 from router.score import (
     DEFAULT_ARTEFACT,
@@ -26,6 +26,7 @@ from router.score import (
     pack,
     unpack,
 )
+from router.terms import AUTO, Observation, Policy, Tier
 
 SCORER = Scorer.load()
 EASY = (

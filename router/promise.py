@@ -1,0 +1,70 @@
+"""A promise of quality as `hansom router calibrate --out` wrote it, for the policy to keep.
+
+Promises: only what is needed to decide is read, and a file that is none is refused with the reason.
+A call that the promise was not made for (too far from the graded prompts, or of a domain that was
+not graded) is named as such; the policy sends it to the dearest tier.
+Not covered: making one (`router.guarantee`), and whether it still holds: new weights, labels from
+feedback and other traffic end it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.errors import SettingsError
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The cut-off of some domains; of all of them when it covers none by name."""
+
+    threshold: float
+    covers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """Cut-offs, the distance up to which they hold, and the weights they were made with."""
+
+    parts: tuple[Part, ...]
+    distance_limit: float | None
+    version: str
+
+    def cut_off(self, domain: str) -> float:
+        """The need from which a call goes to the dearest tier; -inf where no part is for it."""
+        part = self._part(domain)
+        return float("-inf") if part is None else part.threshold
+
+    def beyond(self, distance: float, domain: str) -> str:
+        """Why the promise was not made for a call, or nothing."""
+        if self.distance_limit is not None and distance > self.distance_limit:
+            return f"distance {distance:.3f} is beyond the promise's {self.distance_limit:.3f}"
+        if self._part(domain) is None:
+            return f"the promise has no cut-off for the domain {domain!r}"
+        return ""
+
+    def _part(self, domain: str) -> Part | None:
+        return next((part for part in self.parts if not part.covers or domain in part.covers), None)
+
+
+def load(path: Path) -> Promise:
+    """Read a promise; raises `SettingsError`."""
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        limit = told["distance_limit"]
+        parts = tuple(
+            Part(float(part["threshold"]), tuple(str(name) for name in part["covers"]))
+            for part in told["parts"]
+        )
+        promise = Promise(
+            parts, None if limit is None else float(limit), str(told["router_version"])
+        )
+    except OSError as error:
+        raise SettingsError(path, [f"cannot be read: {error.strerror}"]) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise SettingsError(path, [f"is not what `calibrate --out` writes: {error!r}"]) from error
+    if not promise.parts:
+        raise SettingsError(path, ["has no cut-offs"])
+    return promise
