@@ -153,6 +153,40 @@ def router_evaluate_command(
     evaluate(file, weak, strong, folder, adapt=adapt, seed=seed, answers=answers, as_json=as_json)
 
 
+@router.command("curve")
+def router_curve_command(
+    file: Graded,
+    weak: Weak,
+    strong: Strong,
+    seed: Annotated[int, typer.Option(min=0, help="Which rows are labelled.")] = 0,
+    answers: Annotated[bool, typer.Option(help="Read the small model's answers, too.")] = False,
+    weights: Weights = None,
+    config: Config = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    """How the score gets better with labels of a file: its learning curve."""
+    from cli.router import with_weights
+    from cli.router_teach import curve
+
+    folder = with_weights(config, weights).router.weights
+    curve(file, weak, strong, folder, seed, answers=answers, as_json=as_json)
+
+
+@router.command("teach")
+def router_teach_command(
+    file: Graded,
+    weak: Weak,
+    strong: Strong,
+    config: Config = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    """Give graded prompts to the running router, which learns from them while it serves."""
+    from cli.router_teach import teach
+    from core.settings import load
+
+    teach(file, weak, strong, load(config), as_json=as_json)
+
+
 @router.command("train")
 def router_train_command(
     data: Annotated[Path, typer.Argument(help="Folder with parquet files and pairs.json.")],

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pyarrow import parquet
+from pyarrow import csv, parquet
 from rich.console import Console
 from rich.progress import track
 
@@ -112,9 +112,9 @@ def _table(path: Path) -> pa.Table:
     if not path.is_file():
         raise HansomError(f"There is no file {path}.")
     try:
-        return parquet.read_table(path)
+        return csv.read_csv(path) if path.suffix == ".csv" else parquet.read_table(path)
     except (OSError, pa.ArrowException) as error:
-        raise HansomError(f"{path} is no readable parquet file: {error}") from error
+        raise HansomError(f"{path} is no readable parquet or CSV file: {error}") from error
 
 
 def _numbers(path: Path, table: pa.Table, prefix: str, model: str) -> Floats:

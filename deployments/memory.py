@@ -7,7 +7,7 @@ Not covered: labels at odds with one another; all of them count.
 """
 
 import hashlib
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Any, cast
 
 from redis.asyncio import Redis
@@ -39,13 +39,18 @@ class Memory:
         raw = await self._redis.get(_key(tenant, request_id))
         if not isinstance(raw, bytes):
             return False
-        label = Label(Seen.from_bytes(raw), head, right)
-        pipe = self._redis.pipeline(transaction=True)
-        pipe.rpush(LABELS, label.to_bytes())
-        pipe.ltrim(LABELS, -self._max_labels, -1)
-        pipe.incr(GIVEN)
-        await pipe.execute()
+        await self.add([Label(Seen.from_bytes(raw), head, right)])
         return True
+
+    async def add(self, labels: Sequence[Label]) -> None:
+        """Add labels, all or none."""
+        if not labels:
+            return
+        pipe = self._redis.pipeline(transaction=True)
+        pipe.rpush(LABELS, *(label.to_bytes() for label in labels))
+        pipe.ltrim(LABELS, -self._max_labels, -1)
+        pipe.incrby(GIVEN, len(labels))
+        await pipe.execute()
 
     async def given(self) -> int:
         """Labels that were ever given, also those that were since pushed out."""

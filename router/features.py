@@ -2,7 +2,9 @@
 
 Promises: `surface` returns one finite float32 per name in `NAMES`, in that order, for any list of
 messages, whatever the text; the work is bounded, because a long text is read at both its ends.
-Counts enter as log(1 + count), so that a long prompt does not drown a short one.
+Counts enter as log(1 + count), so that a long prompt does not drown a short one. Runs of spaces
+and empty lines count as one, and features outside `STEADY` alone depend on case: who shouts or
+indents asks the same question.
 Not covered: meaning, which the embedding carries. The features of the conversation around the
 question are constant in today's training data, and so weigh nothing until data with them exist.
 """
@@ -40,12 +42,12 @@ _COUNTED: dict[str, re.Pattern[str]] = {
     "code_marks": re.compile(r"```|[{};]\s*$|\w\(\)|->|=>|==|!=|::", re.MULTILINE),
     "snake_or_camel": re.compile(r"[a-z]_[a-z]|[a-z][A-Z]"),
     "options": re.compile(r"^\s*\(?[A-Pa-p][.):]\s", re.MULTILINE),
-    "roman_items": re.compile(r"\b(?:I{2,3}|IV|VI{0,3})\b[.):]?"),
+    "roman_items": re.compile(r"\b(?:I{2,3}|IV|VI{0,3})\b[.):]?", re.IGNORECASE),
     "listed_items": re.compile(r"^\s*(?:[-*•]|\d+[.)])\s", re.MULTILINE),
     "blanks": re.compile(r"_{2,}|\.{3,}|…"),
     "quotes": re.compile(r"[\"“”「」]|(?<!\w)'"),
     "capitalised": re.compile(r"(?<=[a-z,] )[A-Z][a-z]+"),
-    "big_o": re.compile(r"\bO\s?\("),
+    "big_o": re.compile(r"\bO\s?\(", re.IGNORECASE),
 }
 _RATIOS: dict[str, re.Pattern[str]] = {
     "digit_ratio": re.compile(r"\d"),
@@ -74,6 +76,12 @@ NAMES: tuple[str, ...] = (
     *(f"kind_{kind}" for kind in KINDS),
     *_AROUND,
 )
+# (F,) bool: features that a change of case leaves as they are. Weights are learned on these alone.
+_OF_CASE = ("snake_or_camel", "capitalised", "upper_ratio")
+STEADY: NDArray[np.bool_] = np.array([name not in _OF_CASE for name in NAMES])
+
+_SPACES = re.compile(r"[^\S\n]+")
+_LINE_ENDS = re.compile(r" ?\n[ \n]*")
 
 
 def surface(messages: Messages) -> NDArray[np.float32]:
@@ -83,11 +91,11 @@ def surface(messages: Messages) -> NDArray[np.float32]:
 
 def of_conversation(conversation: Conversation) -> NDArray[np.float32]:
     """(F,) float32 for a conversation that has been read already."""
-    text = _sides(conversation.asked)
+    text = _evenly_spaced(_sides(conversation.asked))
     words = _WORD.findall(text.lower())
     han = _HAN.findall(text)
     values = [
-        *_shape(conversation.asked, text, [*words, *han]),
+        *_shape(len(conversation.asked), text, [*words, *han]),
         *(math.log1p(len(pattern.findall(text))) for pattern in _COUNTED.values()),
         *(len(pattern.findall(text)) / max(len(text), 1) for pattern in _RATIOS.values()),
         *_kinds(words, _HAN_TERM.findall(text) if han else ()),
@@ -96,13 +104,14 @@ def of_conversation(conversation: Conversation) -> NDArray[np.float32]:
     return np.array(values, dtype=np.float32)
 
 
-def _shape(asked: str, text: str, words: Sequence[str]) -> tuple[float, ...]:
+def _shape(chars: int, text: str, words: Sequence[str]) -> tuple[float, ...]:
     """The values of `_SHAPE`; a Chinese character counts as a word."""
     count = max(len(words), 1)
     stripped = text.rstrip()
     sentences = len(_COUNTED["sentences"].findall(text))
     return (
-        math.log1p(len(asked)),
+        # A text that was read whole is measured without its superfluous spaces.
+        math.log1p(len(text) if chars <= 2 * SIDE_CHARS else chars),
         math.log1p(len(words)),
         math.log1p(text.count("\n")),
         sum(map(len, words)) / count,
@@ -135,6 +144,10 @@ def _around(conversation: Conversation) -> tuple[float, ...]:
         math.log1p(conversation.media_parts),
         math.log1p(conversation.tool_messages),
     )
+
+
+def _evenly_spaced(text: str) -> str:
+    return _LINE_ENDS.sub("\n", _SPACES.sub(" ", text)).strip()
 
 
 def _sides(text: str) -> str:

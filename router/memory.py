@@ -95,19 +95,22 @@ class Lesson:
 def taught(scorer: Scorer, labels: Sequence[Label], given: int) -> Lesson:
     """The shipped scorer with what the labels teach, or as it is when they are too few."""
     usable = [label for label in labels if label.fits]
-    if len(usable) < MIN_ROWS:
+    if len({label.seen for label in usable}) < MIN_ROWS:
         return Lesson(given, scorer)
     return Lesson(given, fit(scorer, labelled(scorer, usable)))
 
 
 def labelled(scorer: Scorer, labels: Sequence[Label]) -> Labelled:
-    """The labels as rows; every label must fit."""
-    halves = np.stack([np.frombuffer(one.seen.embedding, np.float16) for one in labels])
-    surfaces = np.stack([np.frombuffer(one.seen.surface, np.float32) for one in labels])
+    """The labels as rows, one for each prompt; every label must fit. A later one outweighs."""
+    places: dict[Seen, int] = {}
+    for label in labels:
+        places.setdefault(label.seen, len(places))
+    halves = np.stack([np.frombuffer(seen.embedding, np.float16) for seen in places])
+    surfaces = np.stack([np.frombuffer(seen.surface, np.float32) for seen in places])
     embeddings = halves.astype(np.float32)
     right = scorer.judge(embeddings, surfaces).probability.copy()
-    for row, label in enumerate(labels):
-        right[row, label.head] = label.right
+    for label in labels:
+        right[places[label.seen], label.head] = label.right
     return Labelled(embeddings, surfaces, right)
 
 

@@ -75,6 +75,12 @@ def test_a_head_without_a_label_keeps_the_shipped_probability() -> None:
     assert (rows.right[:, 1] == 0).all()
 
 
+def test_labels_of_one_prompt_are_one_row_and_the_last_word_counts() -> None:
+    one = seen(1)
+    rows = labelled(SCORER, [Label(one, 0, 1.0), Label(one, 1, 0.5), Label(one, 0, 0.25)])
+    assert rows.right.tolist() == [[0.25, 0.5]]
+
+
 @pytest.mark.parametrize(
     ("before", "now", "wants"),
     [

@@ -1,0 +1,99 @@
+"""`hansom router teach` and `curve`: graded prompts for a running router, and what they are worth.
+
+Promises: labels go to the memory that feedback goes to, so every replica learns from them while it
+serves; nothing of a prompt's text is kept. `curve` changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import typer
+from redis.exceptions import RedisError
+from rich.console import Console
+from rich.table import Table
+
+from cli.router_rows import read_labelled
+from core.errors import HansomError
+from core.settings import Settings
+from deployments import environment
+from deployments.memory import Memory
+from router.conversation import read
+from router.embed import MiniLM
+from router.exam import ExamError, evaluate_file
+from router.features import of_conversation
+from router.memory import Label, Seen
+from router.score import HEADS, Scorer
+
+STEPS = (0, 50, 100, 200, 500, 1000)
+
+
+def teach(path: Path, weak: str, strong: str, settings: Settings, *, as_json: bool) -> None:
+    """Add a file's rows to the labels of the running router; both models' scores count."""
+    labelled = read_labelled(path, weak, strong)
+    rows = np.stack([labelled.weak, labelled.strong], axis=1)
+    embedder = MiniLM.installed()
+    labels = []
+    for prompt, right in zip(labelled.prompts, rows, strict=True):
+        conversation = read([{"role": "user", "content": prompt}])
+        seen = Seen.of(embedder.embed([conversation.asked])[0], of_conversation(conversation))
+        labels += [Label(seen, head, float(right[head])) for head in range(HEADS)]
+    given = asyncio.run(_given(_url(settings), settings, labels))
+    told = {"rows": len(labelled.prompts), "labels": len(labels), "given": given}
+    typer.echo(
+        json.dumps(told)
+        if as_json
+        else f"{len(labels)} labels of {told['rows']} prompts; {given} were given so far. Routers "
+        f"take them up within {settings.router.memory.refresh_s:g} s."
+    )
+
+
+def curve(
+    path: Path, weak: str, strong: str, weights: Path, seed: int, *, answers: bool, as_json: bool
+) -> None:
+    """Print how the score gets better with labels of this file, measured on the rest of it."""
+    scorer, embedder = Scorer.load(weights), MiniLM.installed()
+    found: list[dict[str, Any]] = []
+    for step in STEPS:
+        try:
+            exam = evaluate_file(
+                path, weak, strong, adapt=step or None, seed=seed, answers=answers,
+                scorer=scorer, embedder=embedder,
+            )  # fmt: skip
+        except ExamError:
+            if not found:
+                raise
+            break  # the file has no more rows to learn from and be examined on
+        found.append({"labels": step, **exam.as_json()})
+    if as_json:
+        typer.echo(json.dumps({"curve": found}))
+        return
+    table = Table("labels", "rows examined", "APGR", "AUROC", "ECE", title=str(path))
+    for row in found:
+        shown = [f"{row[name]:.3f} [{row[f'{name}_low']:.3f}, {row[f'{name}_high']:.3f}]"
+                 for name in ("apgr", "auroc", "ece")]  # fmt: skip
+        table.add_row(str(row["labels"]), str(row["n"]), *shown)
+    Console().print(table)
+
+
+async def _given(url: str, settings: Settings, labels: list[Label]) -> int:
+    memory = Memory(
+        url, keep_s=settings.router.memory.keep_s, max_labels=settings.router.memory.max_labels
+    )
+    try:
+        await memory.add(labels)
+        return await memory.given()
+    except (RedisError, OSError) as error:
+        raise HansomError(f"{url} does not answer ({error}): is Hansom running?") from error
+    finally:
+        await memory.close()
+
+
+def _url(settings: Settings) -> str:
+    """The settings' Redis, else the one that `hansom serve` starts under its home."""
+    own = environment.home() / "run" / "redis.sock"
+    return settings.cache.redis_url or f"unix://{own}"
