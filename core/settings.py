@@ -177,6 +177,8 @@ class Cascade(_Frozen):
     predict: bool = True
     hold_streams: bool = False
     logprobs: bool = True
+    second_sample: bool = False
+    perplexity: float | None = Field(None, gt=1)
 
 
 class RouterMemory(_Frozen):

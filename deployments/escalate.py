@@ -55,11 +55,17 @@ class Held:
         """The answer as `call` asked for it: without log-probabilities that it did not want."""
         return self.body if wants_logprobs(call) else _without_logprobs(self.body)
 
-    def doubt(self) -> Doubt:
+    @property
+    def text(self) -> str:
+        """The text of its only choice; empty where there are several, or a call of a tool."""
+        one = len(self._choices) == 1 and not _calls_tools(self._choices[0])
+        return _text(self._choices[0]) if one else ""
+
+    def doubt(self, second: str | None = None) -> Doubt:
         """The doubt in its most doubtful choice; a call of a tool is not judged."""
         prompt = question(conversation(self._ride.call))
         found = [
-            judge(prompt, _text(choice), logprobs)
+            judge(prompt, _text(choice), logprobs, second)
             for choice, logprobs in zip(self._choices, self._logprobs, strict=True)
             if not _calls_tools(choice)
         ]
@@ -81,11 +87,11 @@ def dearer(settings: Settings, decision: Decision, tier: str) -> list[str]:
     return [name for name in above if name in decision.fallbacks]
 
 
-def escalated(ride: Ride, upper: list[str], doubt: Doubt, spent_usd_micros: int) -> Ride:
+def escalated(ride: Ride, upper: list[str], against: str, spent_usd_micros: int) -> Ride:
     """The same call for the dearest of `upper`, then the others."""
     decision = ride.decision
     order = upper[::-1]
-    reason = f"{decision.reason}; its answer is doubtful ({doubt.words}): {order[0]} instead"
+    reason = f"{decision.reason}; its answer is doubtful ({against}): {order[0]} instead"
     up = replace(
         decision,
         tier=order[0],

@@ -23,6 +23,7 @@ from deployments.escalate import Held, dearer, escalated, to_hold
 from deployments.generate import Miss, ReplicaFailed, Result, Ride, Whole, generate, settle
 from deployments.handles import TierReplicas
 from deployments.reply import Reply, closing_object, headers
+from deployments.second_look import SecondLook
 from deployments.stream import with_extra
 from ledger.line import CacheResult, Kind, Outcome
 
@@ -51,6 +52,7 @@ class Pipeline:
         self._tiers = tiers
         self._answer_version = answer_version
         self._cache_on = books.settings.cache.exact
+        self._look = SecondLook(books, tiers)
         self._writes: set[asyncio.Task[bool]] = set()
 
     async def look_up(self, call: Call, directives: Directives) -> Reply | Miss:
@@ -84,18 +86,24 @@ class Pipeline:
         count = self._books.metrics.escalations.labels
         tier, usage = held.attempt.tier.name, held.usage
         upper = dearer(self._books.settings, ride.decision, tier)
-        doubt = held.doubt()
-        if not upper or ride.decision.doubt is None or doubt.value < ride.decision.doubt:
+        try:
+            against = await self._against(ride, held, upper) if upper else ""
+        except asyncio.CancelledError:
+            held.attempt.close(Outcome.CANCELLED, usage, cache=ride.miss.result)
+            raise
+        if not against:
             count(tier, "kept").inc()
-            return self._kept(ride.call, held, f"its answer passed ({doubt.value:.2f})")
+            return self._kept(ride.call, held, "its answer passed the checks")
         spent = held.attempt.cost_usd_micros(usage)
-        up = escalated(ride, upper, doubt, spent)
+        up = escalated(ride, upper, against, spent)
         number = held.attempt.number + 1
         try:
             reply = await self._generate(up, self._settle, Kind.ESCALATION, number)
         except HansomError as error:
             count(tier, "saved").inc()
-            words = f"its answer is doubtful ({doubt.words}), but {upper[0]} failed ({error.code})"
+            words = (
+                f"its answer is doubtful ({against}), but {up.decision.tier} failed ({error.code})"
+            )
             return self._kept(ride.call, held, words)
         except asyncio.CancelledError:
             held.attempt.close(Outcome.CANCELLED, usage, cache=ride.miss.result)
@@ -103,6 +111,27 @@ class Pipeline:
         held.attempt.close(Outcome.SUCCESS, usage, cache=ride.miss.result, served=False)
         count(tier, "escalated").inc()
         return reply
+
+    async def _against(self, ride: Ride, held: Held, upper: list[str]) -> str:
+        """What speaks against a held answer, in words; empty when nothing does.
+
+        The dearer questions are asked only of an answer that passed the cheaper ones.
+        """
+        cascade, limit = self._books.settings.router.cascade, ride.decision.doubt
+        assert limit is not None
+        second = None
+        doubt = held.doubt()
+        if cascade.second_sample and held.text and doubt.value < limit:
+            second = await self._look.sample(ride.call, held.attempt.tier)
+            doubt = held.doubt(second)
+        if doubt.value >= limit:
+            return doubt.words
+        if cascade.perplexity is not None and held.text:
+            reader = self._books.settings.tier(upper[-1])
+            found = await self._look.reading(ride.call, reader, held.text)
+            if found is not None and found > cascade.perplexity:
+                return f"perplexity {found:.1f} to {reader.name}, above {cascade.perplexity:g}"
+        return ""
 
     def _kept(self, call: Call, held: Held, words: str) -> Reply:
         """The held answer, plain or as a stream, whichever was asked."""

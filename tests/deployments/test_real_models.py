@@ -33,7 +33,10 @@ CODE = "Write a Python function that merges overlapping intervals and give its c
 def serving() -> Iterator[Serving]:
     config: dict[str, Any] = yaml.safe_load((ROOT / "config" / "laptop.yaml").read_text())
     config["server"] = {"port": free_port()}
-    config["router"] |= {"tenants": {CASCADER: {"strategy": "cascade", "threshold": 1.0}}}
+    config["router"] |= {
+        "tenants": {CASCADER: {"strategy": "cascade", "threshold": 1.0}},
+        "cascade": {"perplexity": 50.0},
+    }
     running = Serving(config, models=environment.home() / "models", start_s=800)
     try:
         running.start()
@@ -282,6 +285,10 @@ def test_a_cascade_keeps_what_small_knows_and_has_large_answer_what_it_does_not(
     assert headers["x-hansom-tier"] == "small", headers["x-hansom-route-reason"]
     assert headers["x-hansom-route-reason"].startswith("checked; ")
     assert b'"logprobs":null' in body, "asked for to judge by, and not shown"
+    lines = {line.kind: line for line in serving.lines(headers["x-request-id"], 2)}
+    assert set(lines) == {"answer", "classifier"}, "large read what small wrote, in one prefill"
+    assert (lines["classifier"].tier, lines["classifier"].outcome) == ("large", "success")
+    assert lines["classifier"].usage.output_tokens == 1
     headers, _ = ask(
         "A baker sells 48 loaves at 3 dollars and 17 cakes at 12 dollars. He pays 95 dollars for "
         "flour and shares the rest equally among 4 helpers. How many dollars does each helper get?"

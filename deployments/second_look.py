@@ -1,0 +1,122 @@
+"""What the cascade may ask besides: the small model once more, and the large model's reading.
+
+Promises: each question is one request and one ledger line of kind `classifier`; a failure or a
+strange answer is no opinion, never an error; both are off unless the settings turn them on.
+Not covered: more than one second sample, and answers of several choices.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from core.call import Call, Decision, Usage
+from core.errors import HansomError
+from core.ids import new_id
+from core.settings import Tier
+from deployments.attempt import Attempt, Books
+from deployments.board import conversation
+from deployments.handles import TierReplicas
+from deployments.stream import parse_usage
+from ledger.line import Kind, Outcome
+from router.uncertainty import perplexity
+
+# Their lines' places, beyond every attempt to answer and beside `deployments.judge`.
+_SAMPLE, _READING = 1001, 1002
+_SAMPLE_TEMPERATURE = 0.8
+_LIMITS = ("max_tokens", "max_completion_tokens", "stop")
+
+
+class SecondLook:
+    """Asks the tiers of one gateway; a question may last as long as its call has left."""
+
+    def __init__(self, books: Books, tiers: Mapping[str, TierReplicas]) -> None:
+        self._books = books
+        self._tiers = tiers
+
+    async def sample(self, call: Call, tier: Tier) -> str | None:
+        """Another answer of the same tier, at a temperature that lets it differ."""
+        asked: dict[str, Any] = {
+            "messages": conversation(call),
+            "temperature": _SAMPLE_TEMPERATURE,
+            **{name: call.body[name] for name in _LIMITS if name in call.body},
+        }
+        answer = await self._ask(call, tier, asked, _SAMPLE, "a second answer is compared")
+        try:
+            text = answer["choices"][0]["message"]["content"] if answer else None
+        except (LookupError, TypeError):
+            return None
+        return text if isinstance(text, str) else None
+
+    async def reading(self, call: Call, tier: Tier, text: str) -> float | None:
+        """The perplexity of `text` as this tier's answer: one prefill, and one token thrown away.
+
+        Cross-model perplexity (arXiv 2603.25450): a large model that is surprised by the small
+        one's answer is a better sign of a mistake than the small one's own doubts.
+        """
+        asked = {
+            "messages": [*conversation(call), {"role": "assistant", "content": text}],
+            "add_generation_prompt": False,
+            "continue_final_message": True,
+            "prompt_logprobs": 0,
+            "max_tokens": 1,
+            "temperature": 0,
+        }
+        answer = await self._ask(call, tier, asked, _READING, "reads the cheaper answer")
+        try:
+            found = last_logprobs((answer or {}).get("prompt_logprobs") or [], text)
+        except (LookupError, TypeError, ValueError, AttributeError):
+            return None
+        return perplexity(found) if found else None
+
+    async def _ask(
+        self, call: Call, tier: Tier, asked: Mapping[str, Any], number: int, why: str
+    ) -> dict[str, Any] | None:
+        attempt = Attempt(
+            self._books, call, Decision(tier.name, "cascade", why), tier, Kind.CLASSIFIER, number
+        )
+        outcome, usage, answer = Outcome.ERROR, Usage(), None
+        try:
+            answer = await self._post(tier, asked, attempt.left_s(call))
+            usage, outcome = parse_usage(answer.get("usage")), Outcome.SUCCESS
+        except (HansomError, OSError, ValueError, AttributeError):
+            pass  # the line says that it failed; the judge goes without
+        except asyncio.CancelledError:
+            outcome = Outcome.CANCELLED
+            raise
+        finally:
+            attempt.close(outcome, usage, served=False)
+        return answer
+
+    async def _post(self, tier: Tier, asked: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
+        replicas = self._tiers[tier.name]
+        sent = {"content-type": "application/json", "x-request-id": new_id()}
+        body = orjson.dumps({"model": tier.model, **asked})
+        exchange = await replicas.post(
+            replicas.choose(), "/v1/chat/completions", body, sent, timeout_s
+        )
+        try:
+            raw = await exchange.read()
+            if exchange.status != 200:
+                raise ValueError(f"HTTP {exchange.status}")
+            answer: dict[str, Any] = orjson.loads(raw)
+            return answer
+        finally:
+            exchange.close()
+
+
+def last_logprobs(prompt_logprobs: list[Any], text: str) -> list[float]:
+    """The log-probabilities of the last tokens of a prompt, as far back as they spell `text`.
+
+    vLLM tells, for each token but the first, a mapping from token ids to what is known of them,
+    the prompt's own token first. Raises `LookupError` or `TypeError` for another form.
+    """
+    found, left = list[float](), len(text)
+    for told in reversed(prompt_logprobs):
+        if left <= 0 or told is None:
+            break
+        own = next(iter(told.values()))
+        found.append(float(own["logprob"]))
+        left -= len(own["decoded_token"] or "")
+    return found[::-1]
