@@ -187,6 +187,19 @@ def router_teach_command(
     teach(file, weak, strong, load(config), as_json=as_json)
 
 
+@router.command("use")
+def router_use_command(
+    weights: Annotated[Path, typer.Argument(help="Folder of the weights, on every router's node.")],
+    config: Config = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    """Swap the weights of the running router; no request is dropped."""
+    from cli.router_teach import use
+    from core.settings import load
+
+    use(weights, load(config), as_json=as_json)
+
+
 @router.command("train")
 def router_train_command(
     data: Annotated[Path, typer.Argument(help="Folder with parquet files and pairs.json.")],

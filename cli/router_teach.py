@@ -1,4 +1,4 @@
-"""`hansom router teach` and `curve`: graded prompts for a running router, and what they are worth.
+"""`hansom router teach`, `use` and `curve`: what a running router learns, and what it is worth.
 
 Promises: labels go to the memory that feedback goes to, so every replica learns from them while it
 serves; nothing of a prompt's text is kept. `curve` changes nothing.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,12 @@ def teach(path: Path, weak: str, strong: str, settings: Settings, *, as_json: bo
         conversation = read([{"role": "user", "content": prompt}])
         seen = Seen.of(embedder.embed([conversation.asked])[0], of_conversation(conversation))
         labels += [Label(seen, head, float(right[head])) for head in range(HEADS)]
-    given = asyncio.run(_given(_url(settings), settings, labels))
+
+    async def give(memory: Memory) -> int:
+        await memory.add(labels)
+        return await memory.given()
+
+    given = asyncio.run(_ask(settings, give))
     told = {"rows": len(labelled.prompts), "labels": len(labels), "given": given}
     typer.echo(
         json.dumps(told)
@@ -80,13 +86,25 @@ def curve(
     Console().print(table)
 
 
-async def _given(url: str, settings: Settings, labels: list[Label]) -> int:
-    memory = Memory(
-        url, keep_s=settings.router.memory.keep_s, max_labels=settings.router.memory.max_labels
-    )
+def use(weights: Path, settings: Settings, *, as_json: bool) -> None:
+    """Have the running routers take other weights between two calls; checked here before."""
+    version = Scorer.load(weights).version
+    folder = str(weights.absolute())
+
+    async def name(memory: Memory) -> int:
+        await memory.use(folder)
+        return 0
+
+    asyncio.run(_ask(settings, name))
+    told = {"folder": folder, "version": version}
+    typer.echo(json.dumps(told) if as_json else f"Routers take {version} up, each from {folder}.")
+
+
+async def _ask(settings: Settings, question: Callable[[Memory], Awaitable[int]]) -> int:
+    url, kept = _url(settings), settings.router.memory
+    memory = Memory(url, keep_s=kept.keep_s, max_labels=kept.max_labels)
     try:
-        await memory.add(labels)
-        return await memory.given()
+        return await question(memory)
     except (RedisError, OSError) as error:
         raise HansomError(f"{url} does not answer ({error}): is Hansom running?") from error
     finally:

@@ -213,6 +213,7 @@ class RouterSettings(_Frozen):
     threshold: float | None = Field(None, ge=-1, le=1)
     promise: Path | None = None
     timeout_s: float = Field(2.0, gt=0)
+    embed_timeout_s: float = Field(0.25, gt=0)
     replicas: Replicas = Replicas()
     cascade: Cascade = Cascade()
     memory: RouterMemory = RouterMemory()

@@ -89,7 +89,13 @@ def build_router(args: Args) -> Application:
         ray_actor_options={"num_cpus": _CONTROL_CPUS},
         health_check_period_s=2,
         **_scale(settings.router.replicas, target=16),
-    ).bind(weights, settings.log_level, settings.router.memory, args.redis(settings))
+    ).bind(
+        weights,
+        settings.log_level,
+        settings.router.memory,
+        args.redis(settings),
+        settings.router.embed_timeout_s,
+    )
 
 
 def build_ledger(args: Args) -> Application:

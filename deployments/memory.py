@@ -17,6 +17,7 @@ from redis.backoff import NoBackoff
 from router.memory import Label, Seen
 
 LABELS, GIVEN = "hansom:{labels}:rows", "hansom:{labels}:given"
+WEIGHTS = "hansom:{labels}:weights"
 _SEEN = "hansom:seen:"
 
 
@@ -66,6 +67,15 @@ class Memory:
             except ValueError:
                 continue
         return found
+
+    async def use(self, weights: str) -> None:
+        """Have every router of this memory take the weights in a folder of its own machine."""
+        await self._redis.set(WEIGHTS, weights)
+
+    async def used(self) -> str:
+        """The folder that `use` named last, empty when there was none."""
+        raw = await self._redis.get(WEIGHTS)
+        return raw.decode() if isinstance(raw, bytes) else ""
 
     async def close(self) -> None:
         """Close the connections."""

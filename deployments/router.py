@@ -19,7 +19,7 @@ from core import log
 from core.metrics import new_registry
 from core.settings import RouterMemory
 from deployments.memory import Memory
-from router.conversation import read
+from router.conversation import Conversation, read
 from router.embed import MiniLM
 from router.features import of_conversation
 from router.memory import Lesson, Seen, taught
@@ -46,6 +46,7 @@ class Router:
         log_level: str,
         memory: RouterMemory | None = None,
         redis_url: str = "",
+        embed_timeout_s: float = 0.25,
     ) -> None:
         log.set_up(log_level)
         self._shipped = Scorer.load(weights) if weights else None
@@ -58,8 +59,10 @@ class Router:
             else None
         )
         self._refresh_s = memory.refresh_s if memory else 0.0
+        self._embed_timeout_s = embed_timeout_s
         self._tasks: set[asyncio.Task[None]] = set()
         self._learning = False
+        self._used = ""
         self._registry = new_registry()
         self._scored_s = Histogram(
             "hansom_router_score_seconds", "Time of one score, embedding included, seconds.",
@@ -68,6 +71,10 @@ class Router:
         self._embedded = Counter(
             "hansom_router_embeddings", "Texts embedded.", registry=self._registry
         )
+        self._late = Counter(
+            "hansom_router_late_embeddings", "Scores made without an embedding: it was late.",
+            registry=self._registry,
+        )  # fmt: skip
         self._taught = Gauge(
             "hansom_router_labels", "Labels that the score in use was taught by.",
             registry=self._registry,
@@ -82,9 +89,21 @@ class Router:
     async def score(
         self, messages: list[dict[str, object]], tenant: str = "", request_id: str = ""
     ) -> Score:
-        """The score of a conversation; kept under a request id for feedback."""
+        """The score of a conversation; kept under a request id for feedback.
+
+        When the embedding is not there in time (others wait before it, or the text is long), its
+        surface alone is scored, which the version says.
+        """
+        if self._shipped is None:
+            raise RuntimeError("this router was started without weights")
+        asked = read(messages)
         loop = asyncio.get_running_loop()
-        score, seen = await loop.run_in_executor(self._thread, self._score, messages)
+        try:
+            async with asyncio.timeout(self._embed_timeout_s):
+                score, seen = await loop.run_in_executor(self._thread, self._score, asked)
+        except TimeoutError:
+            self._late.inc()
+            return self._shipped.score_surface(of_conversation(asked))
         if self._memory is not None and request_id:
             self._start(self._remember(self._memory, tenant, request_id, seen))
         return score
@@ -139,6 +158,14 @@ class Router:
             await asyncio.sleep(self._refresh_s)
 
     async def _learn_once(self, memory: Memory) -> None:
+        """Take other weights when they were named, and the labels when enough of them are new."""
+        used = await memory.used()
+        if used and used != self._used:
+            # Set first: weights that cannot be loaded are told once, and not at every look.
+            self._used = used
+            shipped = await asyncio.to_thread(Scorer.load, Path(used))
+            self._shipped, self._lesson = shipped, Lesson(0, shipped)
+            log.event(_logger, "router_weights_swapped", folder=used, version=shipped.version)
         assert self._shipped is not None
         assert self._lesson is not None
         given = await memory.given()
@@ -150,11 +177,9 @@ class Router:
         self._taught.set(len(labels) if version != self._shipped.version else 0)
         log.event(_logger, "router_taught", labels=len(labels), version=version)
 
-    def _score(self, messages: list[dict[str, object]]) -> tuple[Score, Seen]:
-        if self._lesson is None:
-            raise RuntimeError("this router was started without weights")
+    def _score(self, asked: Conversation) -> tuple[Score, Seen]:
+        assert self._lesson is not None
         with self._scored_s.time():
-            asked = read(messages)
             embedding = self._embedder.embed([asked.asked])[0]
             self._embedded.inc()
             surface = of_conversation(asked)

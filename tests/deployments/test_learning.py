@@ -1,12 +1,15 @@
 """Feedback, experiments and shadows on the whole graph: real Serve, Redis and router."""
 
 import hashlib
+import json
+import shutil
 import time
 from collections.abc import Iterator
 
 import httpx
 import pytest
 
+from router.score import DEFAULT_ARTEFACT
 from tests.deployments.serving import Serving, simulated
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
@@ -76,3 +79,22 @@ def test_a_tenants_own_strategy_is_followed_and_the_shadow_is_counted(serving: S
     scraped = httpx.get(f"{serving.url}/metrics", timeout=30).text
     assert "hansom_shadow_decisions_total{" in scraped
     assert 'arm="watch"' in scraped
+
+
+def test_weights_are_swapped_while_requests_go_on_and_none_is_dropped(serving: Serving) -> None:
+    other = serving.home / "v9"
+    shutil.copytree(DEFAULT_ARTEFACT, other)
+    manifest = json.loads((other / "manifest.json").read_text())
+    (other / "manifest.json").write_text(json.dumps(manifest | {"version": "v9"}))
+    serving.hansom("router", "use", str(other))
+    until_s, versions = time.monotonic() + 30, list[str]()
+    while not versions or not versions[-1].startswith("v9"):
+        assert time.monotonic() < until_s, "the weights were never swapped"
+        versions.append(ask(serving, f"What is {len(versions)} + 1?").headers["x-hansom-router"])
+    assert len({version.split("+")[0] for version in versions}) <= 2
+
+
+def test_weights_that_are_none_are_refused_before_anything_is_swapped(serving: Serving) -> None:
+    (serving.home / "none").mkdir()
+    with pytest.raises(AssertionError, match="unreadable"):
+        serving.hansom("router", "use", str(serving.home / "none"))

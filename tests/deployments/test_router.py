@@ -1,9 +1,13 @@
 """The router's deployment without Serve: it scores, remembers, and is taught by feedback."""
 
 import asyncio
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from core.settings import RouterMemory
 from deployments.router import Router
@@ -60,6 +64,24 @@ async def test_a_memory_that_is_down_costs_labels_and_no_scores(redis_server: Re
     await router.score(turn("Hello"), "acme", "r-2")
     await until(lambda: not any("_remember" in repr(task) for task in router._tasks))
     assert await router.feedback("acme", "r-2", 0, 1.0)
+    await router.close()
+
+
+async def test_a_late_embedding_is_not_waited_for_and_the_version_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    router = Router(DEFAULT_ARTEFACT, "error", RouterMemory(on=False), "", embed_timeout_s=0.02)
+    slow = router._embedder.embed
+
+    def embed(texts: Sequence[str]) -> NDArray[np.float32]:
+        time.sleep(0.1)
+        return slow(texts)
+
+    monkeypatch.setattr(router._embedder, "embed", embed)
+    score = await router.score(turn("Prove that there are infinitely many primes."))
+    assert score.version == f"{await router.version()}-surface"
+    assert 0 < score.difficulty < 1
+    assert "hansom_router_late_embeddings_total 1.0" in await router.metrics_text()
     await router.close()
 
 
