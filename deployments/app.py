@@ -18,7 +18,8 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.config import AutoscalingConfig
 
-from core.settings import Replicas, Settings, Tier, VllmEngine
+from core.frozen import Replicas
+from core.settings import Settings, Tier, VllmEngine
 from deployments import environment
 from deployments.engine import Engine
 from deployments.gateway import GATEWAY_DEPLOYMENT, Gateway

@@ -2,9 +2,9 @@
 
 This is the gateway's hot path and its largest single cost, so it is written for exactly what the
 gateway needs instead of taking aiohttp (docs/decisions/0007 has the figures): `httptools` parses,
-asyncio's transports carry. Promises: leaving an exchange before its answer is complete closes the
-connection, which aborts the request in the engine; every wait has a deadline; a reader that is
-slower than the engine holds the engine back instead of filling memory.
+asyncio's transports carry (`deployments.connection`). Promises: leaving an exchange before its
+answer is complete closes the connection, which aborts the request in the engine; every wait has a
+deadline; a reader that is slower than the engine holds the engine back instead of filling memory.
 Not covered: TLS, redirects, compression, answers without a length or chunks.
 """
 
@@ -12,25 +12,20 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import cast
 
-import httptools
+from deployments.connection import Connection, ReplicaGone
 
 _CONNECT_TIMEOUT_S = 2.0
 _KEEP_ALIVE_S = 30.0  # shorter than any server's own, so that none closes what is being taken
 _HIGH_WATER_BYTES = 1 << 20
 
 
-class ReplicaGone(ConnectionError):
-    """The replica cannot be reached, broke off, was silent too long, or speaks no HTTP."""
-
-
 class Connections:
     """Open connections to replicas, one pool for each address."""
 
     def __init__(self) -> None:
-        self._idle: dict[tuple[str, int], list[_Connection]] = {}
-        self._open: set[_Connection] = set()
+        self._idle: dict[tuple[str, int], list[Connection]] = {}
+        self._open: set[Connection] = set()
 
     async def post(
         self,
@@ -72,7 +67,7 @@ class Connections:
 
     def _take(
         self, address: tuple[str, int], loop: asyncio.AbstractEventLoop
-    ) -> "_Connection | None":
+    ) -> "Connection | None":
         idle = self._idle.get(address, [])
         while idle:
             connection = idle.pop()  # the last one used: the others age and are dropped
@@ -83,12 +78,12 @@ class Connections:
 
     async def _connect(
         self, address: tuple[str, int], loop: asyncio.AbstractEventLoop, timeout_s: float
-    ) -> "_Connection":
+    ) -> "Connection":
         limit_s = min(_CONNECT_TIMEOUT_S, timeout_s)
         try:
             async with asyncio.timeout(limit_s):
                 _, connection = await loop.create_connection(
-                    lambda: _Connection(lambda one: self._release(address, one)), *address
+                    lambda: Connection(lambda one: self._release(address, one)), *address
                 )
         except OSError as error:  # a timeout is one, too
             if limit_s < _CONNECT_TIMEOUT_S:
@@ -97,7 +92,7 @@ class Connections:
         self._open.add(connection)
         return connection
 
-    def _release(self, address: tuple[str, int], connection: "_Connection") -> None:
+    def _release(self, address: tuple[str, int], connection: "Connection") -> None:
         if connection.closed:
             self._open.discard(connection)
             with suppress(ValueError):
@@ -109,12 +104,10 @@ class Connections:
 class Exchange:
     """One request and its answer. `status` is known once `post` has returned it."""
 
-    def __init__(
-        self, connection: "_Connection", deadline_s: float, stall_timeout_s: float
-    ) -> None:
+    def __init__(self, connection: "Connection", deadline_s: float, stall_timeout_s: float) -> None:
         self.status = 0
         self.on_close: Callable[[], None] | None = None  # called once
-        self._connection: _Connection | None = connection
+        self._connection: Connection | None = connection
         self._loop = connection.loop
         self._deadline_s = deadline_s
         self._stall_timeout_s = stall_timeout_s
@@ -213,103 +206,6 @@ class Exchange:
         else:
             due_s = max(self._due_s(), now_s + 0.001)
             self._timer = self._loop.call_at(due_s, self._tick)
-
-
-class _Connection(asyncio.Protocol):
-    """An open connection; `release` hears when it is free, and when it is closed."""
-
-    def __init__(self, release: Callable[["_Connection"], None]) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.closed = False
-        self.idle_since_s = 0.0
-        self._release = release
-        self._exchange: Exchange | None = None
-        self._hearing: Exchange | None = None  # whose answer has not ended
-        self._keep_alive = False
-        self._parser = httptools.HttpResponseParser(self)
-
-    # What the gateway does.
-
-    def send(self, exchange: Exchange, request: bytes) -> None:
-        """Begin an exchange; the connection must be free."""
-        self._exchange = self._hearing = exchange
-        self._transport.write(request)
-
-    def leave(self, *, reusable: bool) -> None:
-        """End the exchange."""
-        self._exchange = self._hearing = None
-        if not reusable or not self._keep_alive:
-            self.abort()
-        elif not self.closed:
-            self.idle_since_s = self.loop.time()
-            self._release(self)
-
-    def abort(self) -> None:
-        """Close at once, without sending what may still be buffered."""
-        if not self.closed:
-            self.closed = True
-            self._transport.abort()
-            self._release(self)
-
-    def pause(self) -> None:
-        """Stop reading: the kernel's buffers fill, and the engine waits."""
-        if not self.closed:
-            self._transport.pause_reading()
-
-    def resume(self) -> None:
-        """Read on."""
-        if not self.closed:
-            self._transport.resume_reading()
-
-    # What asyncio tells.
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
-        self._transport = cast(asyncio.Transport, transport)
-
-    def data_received(self, data: bytes) -> None:
-        """Parse; bytes that nobody asked for end the connection."""
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
-            self._keep_alive = False
-            self._broken(ReplicaGone(f"not HTTP ({error})"))
-            self.abort()
-
-    def connection_lost(self, error: Exception | None) -> None:
-        """Tell the exchange, if there is one."""
-        self._broken(ReplicaGone(f"closed the connection ({error or 'end of file'})"))
-        if not self.closed:
-            self.closed = True
-            self._release(self)
-
-    # What the parser tells.
-
-    def on_message_begin(self) -> None:
-        """An answer, or bytes that nobody asked for: those must never be another's answer."""
-        if self._hearing is None:
-            raise ReplicaGone("spoke without being asked")
-
-    def on_headers_complete(self) -> None:
-        """The head."""
-        if self._hearing is not None:
-            self._hearing.head(self._parser.get_status_code())
-
-    def on_body(self, data: bytes) -> None:
-        """A part of the body."""
-        if self._hearing is not None:
-            self._hearing.data(data)
-
-    def on_message_complete(self) -> None:
-        """The end of the answer."""
-        self._keep_alive = self._parser.should_keep_alive()
-        heard, self._hearing = self._hearing, None
-        if heard is not None:
-            heard.end()
-
-    def _broken(self, error: ReplicaGone) -> None:
-        if self._exchange is not None:
-            self._exchange.fail(error)
 
 
 def _head(address: tuple[str, int], path: str, headers: dict[str, str], length: int) -> bytes:

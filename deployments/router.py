@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 
 from core import log
 from core.metrics import new_registry
-from core.settings import RouterMemory
+from core.routing import RouterMemory
 from deployments.memory import Memory
 from router.conversation import Conversation, read
 from router.embed import MiniLM

@@ -35,15 +35,10 @@ class _Wish:
 def decide(observation: Observation, policy: Policy) -> Decision:
     """The tier of one call, and why. Raises `UnknownModel` for a name that no tier has."""
     wish = _wish(observation, policy)
-    named = wish.code is Code.EXPLICIT
-    order = [wish.tier] if named else _order(wish.tier, len(policy.tiers), observation.risk)
-    up = [tier for tier in order if _usable(observation, policy, tier)]
-    in_time = up if named else [tier for tier in up if _in_time(observation, policy, tier)] or up
-    chosen = in_time[0] if in_time else wish.tier
+    up = _up(observation, policy, wish)
+    chosen = _first_in_time(observation, policy, wish, up)
     code, reason = _after_fallback(wish, chosen, up, policy)
     score = observation.score
-    dearest = len(policy.tiers) - 1
-    checks = policy.strategy is Strategy.CASCADE and not named and chosen < dearest
     return Decision(
         tier=policy.tiers[chosen].name,
         code=code.value,
@@ -53,9 +48,32 @@ def decide(observation: Observation, policy: Policy) -> Decision:
         difficulty=score.difficulty if score else None,
         gain=score.gain if score else None,
         fallbacks=tuple(policy.tiers[tier].name for tier in up if tier != chosen),
-        doubt=policy.doubt if checks else None,
+        doubt=policy.doubt if _is_judged(wish, chosen, policy) else None,
         version=score.version if score else "",
     )
+
+
+def _up(observation: Observation, policy: Policy, wish: _Wish) -> list[int]:
+    """The tiers that may answer and can, the wanted one first."""
+    order = (
+        [wish.tier]
+        if wish.code is Code.EXPLICIT
+        else _order(wish.tier, len(policy.tiers), observation.risk)
+    )
+    return [tier for tier in order if _usable(observation, policy, tier)]
+
+
+def _first_in_time(observation: Observation, policy: Policy, wish: _Wish, up: list[int]) -> int:
+    """The first tier that would begin in time; when none would, the first; else the wanted one."""
+    in_time = [tier for tier in up if _in_time(observation, policy, tier)]
+    named = wish.code is Code.EXPLICIT
+    return next(iter(up if named or not in_time else in_time), wish.tier)
+
+
+def _is_judged(wish: _Wish, chosen: int, policy: Policy) -> bool:
+    """Whether the answer is judged: by a cascade, unless nobody dearer is left to ask."""
+    cascade = policy.strategy is Strategy.CASCADE and wish.code is not Code.EXPLICIT
+    return cascade and chosen < len(policy.tiers) - 1
 
 
 def _wish(observation: Observation, policy: Policy) -> _Wish:

@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp.test_utils import unused_port
 
-from deployments.exchange import Connections, Exchange, ReplicaGone
+from deployments.connection import ReplicaGone
+from deployments.exchange import Connections, Exchange
 
 Handle = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from core.settings import RouterMemory
+from core.routing import RouterMemory
 from deployments.router import Router
 from router.score import DEFAULT_ARTEFACT
 from tests.conftest import RedisServer

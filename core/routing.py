@@ -1,0 +1,78 @@
+"""The router's part of the settings: strategies, experiments, the cascade, the memory."""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from core.frozen import Frozen, Replicas
+
+StrategyName = Literal[
+    "learned", "heuristic", "cascade", "llm", "random", "always_small", "always_large"
+]
+
+
+class Cascade(Frozen):
+    """How an answer of a cheaper tier is judged under the strategy `cascade`."""
+
+    doubt: float = Field(0.5, ge=0, le=1)
+    predict: bool = True
+    hold_streams: bool = False
+    logprobs: bool = True
+    second_sample: bool = False
+    perplexity: float | None = Field(None, gt=1)
+
+
+class RouterMemory(Frozen):
+    """What the router keeps of scored prompts, as numbers, so that feedback can teach it."""
+
+    on: bool = True
+    keep_s: int = Field(86_400, ge=60)
+    max_labels: int = Field(5000, ge=20)
+    refresh_s: float = Field(10.0, gt=0)
+
+
+class Route(Frozen):
+    """A strategy with its own cut-off, for a tenant or as an arm of an experiment."""
+
+    strategy: StrategyName
+    threshold: float | None = Field(None, ge=-1, le=1)
+
+
+class ArmSettings(Route):
+    """A share of the callers, stable for each, that is routed otherwise; a shadow is only told."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")
+    percent: float = Field(gt=0, le=100)
+    shadow: bool = False
+
+
+class RouterSettings(Frozen):
+    """How `model: auto` is routed. `threshold` None means the one the weights were shipped with."""
+
+    strategy: StrategyName = "learned"
+    weights: Path = Path("router/weights/v1")
+    threshold: float | None = Field(None, ge=-1, le=1)
+    promise: Path | None = None
+    timeout_s: float = Field(2.0, gt=0)
+    embed_timeout_s: float = Field(0.25, gt=0)
+    replicas: Replicas = Replicas()
+    cascade: Cascade = Cascade()
+    memory: RouterMemory = RouterMemory()
+    arms: tuple[ArmSettings, ...] = ()
+    tenants: dict[str, Route] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _arms_fit(self) -> Self:
+        names = [arm.name for arm in self.arms]
+        if clashes := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"arms must have different names: {clashes}")
+        if (total := sum(arm.percent for arm in self.arms if not arm.shadow)) > 100:
+            raise ValueError(f"the arms' percent add up to {total:g}, which is more than 100")
+        return self
+
+    @property
+    def strategies(self) -> frozenset[str]:
+        """Every strategy that may decide or shadow a call."""
+        others = [route.strategy for route in (*self.arms, *self.tenants.values())]
+        return frozenset([self.strategy, *others])
