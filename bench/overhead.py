@@ -127,7 +127,7 @@ def simulated(size: Size, console: Console) -> tuple[Measured, list[Claim]]:
         ],
         # A threshold that no score reaches: everything is scored and goes to the first tier.
         "router": {
-            "strategy": "learned", "weights": str(_ROOT / "router/weights/v1"), "threshold": 1.0,
+            "strategy": "learned", "weights": str(_ROOT / "router/weights/v2"), "threshold": 1.0,
         },
         "log_level": "info",
     }  # fmt: skip

@@ -51,7 +51,7 @@ class RouterSettings(Frozen):
     """How `model: auto` is routed. `threshold` None means the one the weights were shipped with."""
 
     strategy: StrategyName = "learned"
-    weights: Path = Path("router/weights/v1")
+    weights: Path = Path("router/weights/v2")
     threshold: float | None = Field(None, ge=-1, le=1)
     promise: Path | None = None
     timeout_s: float = Field(2.0, gt=0)

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from core.errors import BadRequest
 from router.calibrate import platt, threshold_for
-from router.score import HEADS, Z_LIMIT, Judged, Score, Scorer, distances, rank, sigmoid
+from router.features import STEADY
+from router.score import HEADS, Z_LIMIT, Judged, Score, Scorer, distances, sigmoid
 
 Floats = NDArray[np.float64]
 Features = NDArray[np.float32]
@@ -112,7 +113,7 @@ class Adapted:
         left_over = inputs @ learned.linear + learned.bias
         probability = _possible(learned.recalibrated(shipped) + left_over)
         distance = distances(self._sample, embeddings).astype(np.float64)
-        return Judged(probability, distance, rank(probability, distance, self._reach))
+        return Judged(probability, distance, _gain(probability))
 
     def score(
         self, embedding: Features, surface: Features, answer: Features | None = None
@@ -121,26 +122,21 @@ class Adapted:
         answers = None if answer is None else answer[None]
         return self.judge(embedding[None], surface[None], answers).score(0, self.version)
 
-    @property
-    def _reach(self) -> Features:
-        return self._scorer.weights.reach
-
 
 def fit(scorer: Scorer, labelled: Labelled, target_pgr: float = TARGET_PGR) -> Adapted:
     """The scorer corrected by these rows; raises `TooFewLabels` below `MIN_ROWS`."""
     if len(labelled.right) < MIN_ROWS:
         raise TooFewLabels(f"{len(labelled.right)} labelled rows; at least {MIN_ROWS} are needed")
     raw = _side_by_side(labelled.embeddings, labelled.surfaces, labelled.answers)
-    shipped = scorer.judge(labelled.embeddings, labelled.surfaces)
-    correction = _standardiser(raw, labelled, _slopes(shipped.probability, labelled.right))
-    inputs, base = correction.inputs(raw), correction.recalibrated(shipped.probability)
+    shipped = scorer.judge(labelled.embeddings, labelled.surfaces).probability
+    correction = _standardiser(raw, labelled, _slopes(shipped, labelled.right))
+    inputs, base = correction.inputs(raw), correction.recalibrated(shipped)
     linear, bias, errors = ridge(inputs, labelled.right - base)
     fitted = Correction(
         correction.slopes, correction.centre, correction.scale, correction.share, linear, bias
     )
     adapted = Adapted(scorer, fitted, labelled)
-    unseen = _possible(labelled.right - errors)
-    needs = np.clip(rank(unseen, shipped.distance, scorer.weights.reach), 0, 1)
+    needs = np.clip(_gain(_possible(labelled.right - errors)), 0, 1)
     weak, strong = labelled.right.T
     adapted.threshold = threshold_for(needs, weak, strong, target_pgr)
     return adapted
@@ -190,8 +186,17 @@ def _standardiser(raw: Floats, labelled: Labelled, slopes: Floats) -> Correction
 
 
 def _side_by_side(embeddings: Features, surfaces: Features, answers: Features | None) -> Floats:
-    blocks = [surfaces, embeddings] if answers is None else [surfaces, embeddings, answers]
+    steady = surfaces * STEADY
+    blocks = [steady, embeddings] if answers is None else [steady, embeddings, answers]
     return np.hstack(blocks).astype(np.float64)
+
+
+def _gain(probability: Floats) -> Floats:
+    """(N,) the rank where labels are known: no guess of how strange the ground is, is needed.
+
+    With it, and with the shipped `advantage`, up to 0.02 APGR were lost in seven domains of eight.
+    """
+    return np.asarray(probability[:, 1] - probability[:, 0])
 
 
 def _possible(probability: Floats) -> Floats:

@@ -1,7 +1,10 @@
 """The simple models that were compared, and the one that ships.
 
 Promises: every candidate is fitted on the given rows alone and predicts logits for any rows; the
-shipped one is a `Weights`, evaluated by the very code that serves.
+shipped one is a `Weights`, evaluated by the very code that serves. Features that a change of case
+moves are not learned on. How strong a pair of models is, and how hard its exam, is taken off before
+anything is learned (each source has a level of its own), so that prompts are compared within a
+source; what is predicted is at the level of the reference source.
 Not covered: serving never imports this module; scikit-learn and LightGBM are for training only.
 """
 
@@ -13,13 +16,15 @@ from dataclasses import dataclass
 import lightgbm
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import Ridge
 
-from router.dataset import Floats, Rows, Table
-from router.score import HEADS, Z_LIMIT, Weights, mean_logits
+from router.dataset import REFERENCE, Floats, Rows, Table
+from router.features import STEADY
+from router.score import HEADS, Z_LIMIT, Weights, mean_logits, sigmoid
 from router.trees import Forest, from_dump, stack
 
 TREES, DEPTH = 200, 4
+NEWTON_STEPS = 20
 LOGISTIC_C, RIDGE_ALPHA = 3e-4, 3000.0
 SAMPLE_ROWS = 512
 
@@ -37,31 +42,67 @@ class Linear:
     bias: NDArray[np.float32]
 
 
+def levels(table: Table, rows: Rows) -> Floats:
+    """(len(rows), 2) logit of the mean target of each row's source, among these rows."""
+    found = np.empty((len(rows), HEADS))
+    for name in np.unique(table.source[rows]):
+        here = table.source[rows] == name
+        found[here] = _logit(table.target[rows[here]].mean(axis=0))
+    return found
+
+
+def reference_level(table: Table, rows: Rows) -> Floats:
+    """(2,) logit of the mean target of the reference source, of all rows if it is left out."""
+    known = rows[table.source[rows] == REFERENCE]
+    return _logit(table.target[known if len(known) else rows].mean(axis=0))
+
+
+def inputs(table: Table, rows: Rows) -> NDArray[np.float32]:
+    """(len(rows), F + E) surface features, those that case moves set to 0, and embedding."""
+    return np.hstack([table.surfaces[rows] * STEADY, table.embeddings[rows]])
+
+
 def fit_linear(table: Table, rows: Rows, c: float = LOGISTIC_C) -> Linear:
-    """Two logistic heads on embedding and surface; a share s counts as s right and 1 - s wrong."""
-    inputs = np.hstack([table.surfaces, table.embeddings])[rows]
-    centre, spread = inputs.mean(axis=0), inputs.std(axis=0)
+    """Two logistic heads on embedding and surface, beside the sources' levels."""
+    raw = inputs(table, rows)
+    centre, spread = raw.mean(axis=0), raw.std(axis=0)
     scale = np.where(spread > 1e-6, spread, 1.0)
-    standard = np.clip((inputs - centre) / scale, -Z_LIMIT, Z_LIMIT)
-    twice = np.vstack([standard, standard])
-    label = np.repeat([1, 0], len(rows))
-    heads = []
-    for head in range(HEADS):
-        share = table.right[rows, head]
-        weight = np.concatenate([share, 1 - share])
-        used = weight > 0
-        model = LogisticRegression(C=c, max_iter=500)
-        heads.append(model.fit(twice[used], label[used], sample_weight=weight[used]))
+    standard = np.clip((raw - centre) / scale, -Z_LIMIT, Z_LIMIT).astype(np.float64)
+    offsets = levels(table, rows)
+    heads = [
+        logistic_weights(standard, table.target[rows, head], offsets[:, head], c)
+        for head in range(HEADS)
+    ]
     return Linear(
         centre.astype(np.float32),
         scale.astype(np.float32),
-        np.concatenate([head.coef_ for head in heads]).astype(np.float32),
-        np.concatenate([head.intercept_ for head in heads]).astype(np.float32),
+        np.stack([head[:-1] for head in heads]).astype(np.float32),
+        np.array([head[-1] for head in heads], dtype=np.float32),
     )
 
 
+def logistic_weights(standard: Floats, target: Floats, offset: Floats, c: float) -> Floats:
+    """(D + 1,) weights and bias of a logistic regression beside known `offset` (n,).
+
+    `standard` (n, D), `target` (n,) shares in [0, 1]; `c` is the inverse of the ridge's strength.
+    Newton's method: scikit-learn's has no offsets.
+    """
+    design = np.hstack([standard, np.ones((len(standard), 1))])
+    strength = np.append(np.full(standard.shape[1], 1 / c), 1e-6)
+    fitted = np.zeros(len(strength))
+    for _ in range(NEWTON_STEPS):
+        share = sigmoid(design @ fitted + offset)
+        slope = design.T @ (share - target) + strength * fitted
+        bent = (design * (share * (1 - share))[:, None]).T @ design + np.diag(strength)
+        step = np.linalg.solve(bent, slope)
+        fitted = fitted - step
+        if np.abs(step).max() < 1e-6:
+            break
+    return fitted
+
+
 def fit_trees(table: Table, rows: Rows) -> Forest:
-    """Two heads of boosted trees on the surface features alone."""
+    """Two heads of boosted trees on the surface features alone, beside the sources' levels."""
     options = {
         "objective": "cross_entropy",
         "learning_rate": 0.05,
@@ -76,10 +117,13 @@ def fit_trees(table: Table, rows: Rows) -> Forest:
         "seed": 0,
         "deterministic": True,
         "verbose": -1,
+        "boost_from_average": False,
     }
     forests = []
+    counted, offsets = table.surfaces[rows] * STEADY, levels(table, rows)
     for head in range(HEADS):
-        data = lightgbm.Dataset(table.surfaces[rows], table.right[rows, head])
+        target = table.target[rows, head]
+        data = lightgbm.Dataset(counted, target, init_score=offsets[:, head])
         booster = lightgbm.train(options, data, TREES)
         forests.append(from_dump(booster.dump_model()["tree_info"], DEPTH))
     return stack(forests)
@@ -93,13 +137,15 @@ def fit_both(table: Table, rows: Rows, seed: int = 0) -> Weights:
         centre=linear.centre,
         scale=linear.scale,
         linear=linear.linear,
-        bias=linear.bias,
+        # Both halves of the mean want the level, and trees have no bias.
+        bias=(linear.bias + 2 * reference_level(table, rows)).astype(np.float32),
         tree_feature=forest.feature,
         tree_threshold=forest.threshold,
         tree_leaf=forest.leaf,
         platt=np.array([[1, 0]] * HEADS, dtype=np.float32),
         sample=table.embeddings[chosen],
         reach=np.array([0, 1, 1], dtype=np.float32),
+        tree_platt=np.array([[1, 0]] * HEADS, dtype=np.float32),
     )
 
 
@@ -111,41 +157,39 @@ def both(table: Table, rows: Rows) -> Predictor:
 
 def logistic(table: Table, rows: Rows) -> Predictor:
     """Candidate: logistic regression on embedding and surface."""
-    model = fit_linear(table, rows)
+    model, level = fit_linear(table, rows), reference_level(table, rows)
 
     def predict(wanted: Rows) -> Floats:
-        inputs = np.hstack([table.surfaces, table.embeddings])[wanted]
-        standard = np.clip((inputs - model.centre) / model.scale, -Z_LIMIT, Z_LIMIT)
-        return np.asarray(standard @ model.linear.T + model.bias, dtype=np.float64)
+        standard = np.clip((inputs(table, wanted) - model.centre) / model.scale, -Z_LIMIT, Z_LIMIT)
+        return np.asarray(standard @ model.linear.T + model.bias + level, dtype=np.float64)
 
     return predict
 
 
 def ridge(table: Table, rows: Rows) -> Predictor:
-    """Candidate: ridge regression on embedding and surface."""
-    inputs = np.hstack([table.surfaces, table.embeddings]).astype(np.float64)
-    spread = inputs[rows].std(axis=0)
-    standard = (inputs - inputs[rows].mean(axis=0)) / np.where(spread > 1e-6, spread, 1.0)
+    """Candidate: ridge regression on embedding and surface; it knows of no pairs."""
+    raw = inputs(table, np.arange(len(table.prompt))).astype(np.float64)
+    spread = raw[rows].std(axis=0)
+    standard = (raw - raw[rows].mean(axis=0)) / np.where(spread > 1e-6, spread, 1.0)
     model = Ridge(alpha=RIDGE_ALPHA).fit(standard[rows], table.right[rows])
-
-    def predict(wanted: Rows) -> Floats:
-        share = np.clip(model.predict(standard[wanted]), 0.01, 0.99)
-        logits: Floats = np.log(share / (1 - share))
-        return logits
-
-    return predict
+    return lambda wanted: _logit(np.clip(model.predict(standard[wanted]), 0.01, 0.99))
 
 
 def trees(table: Table, rows: Rows) -> Predictor:
     """Candidate: boosted trees on surface features alone."""
-    forest = fit_trees(table, rows)
-    return lambda wanted: forest.logits(table.surfaces[wanted])
+    forest, level = fit_trees(table, rows), reference_level(table, rows)
+    return lambda wanted: forest.logits(table.surfaces[wanted]) + level
 
 
-SHIPPED = "logistic + trees"
+def _logit(share: Floats) -> Floats:
+    within = np.clip(share, 0.01, 0.99)
+    return np.asarray(np.log(within / (1 - within)))
+
+
+SHIPPED, SURFACE = "logistic + trees", "trees on surface"
 CANDIDATES: dict[str, Fitter] = {
     "ridge": ridge,
     "logistic": logistic,
-    "trees on surface": trees,
+    SURFACE: trees,
     SHIPPED: both,
 }

@@ -50,6 +50,33 @@ class Own:
 
 
 @dataclass(frozen=True, slots=True)
+class Learning:
+    """One source left out: APGR and ECE of P(small right), by number of its labels."""
+
+    name: str
+    apgr: tuple[float, ...]
+    ece: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reworded:
+    """APGR after one change of wording, and 1 - the correlation of the ranks before and after."""
+
+    name: str
+    apgr: float
+    moved: float
+
+
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """What is asked of the score, imitated. new_subjects: APGR, its least and greatest part."""
+
+    new_subjects: tuple[float, float, float]
+    learning: tuple[Learning, ...]
+    reworded: tuple[Reworded, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Study:
     """All that a training run measured."""
 
@@ -58,6 +85,7 @@ class Study:
     left_out: tuple[Line, ...]
     own_by_family: Own
     own_held_out: Own
+    gates: Gates
     threshold: float
     target_pgr: float
     large_share: float
@@ -75,7 +103,9 @@ _DATA = """\
 | own | `router/prompts.toml` | labels by construction, not measured | ours, Apache-2.0 |
 
 Left out of the weights on purpose: BBH scores and the seven-small-models set, whose licences are
-not stated. Rows that RouteLLM marks as contaminated are dropped."""
+not stated. Rows that RouteLLM marks as contaminated are dropped. Where other models of about the
+same strength answered the same prompts, half of what is learned is their mean; what is measured is
+the pair alone."""
 
 _LIMITS = """\
 - The public data are exam questions in English, one turn each. Traffic is not. Small talk, plain
@@ -83,13 +113,16 @@ _LIMITS = """\
 - No conversation of several turns, no tool calls, no image was in the data: the features that
   count them weigh nothing. Chinese and other languages: a handful of our own prompts.
 - Two models of other families than these pairs may differ in other places. With a few hundred
-  labelled calls of your own pair, train again.
+  labelled calls of your own pair, adapt the score or train again.
+- P(small right) and P(large right) are calibrated for the first pair. For any other pair, or other
+  kind of task, they are wrong by up to 0.3 until some 200 labels set their level.
 - Without labels of a domain, routing is near chance: see the second table.
 - The cut-off was chosen on the rows it is reported on; it is no guarantee for other traffic.
 - How often our own prompts count, and the share of the gap that sets the cut-off, were chosen with
   the held-out families in view: their figures flatter a little. Distance tells familiar from
   strange prompts only weakly (AUROC about 0.65), so it moves `need` gently.
-- How far a mere change of wording moves a decision was not measured for these weights."""
+- Choices of form (levels of sources, peers, advantage, equal slopes) were made on the rows of the
+  tables above: those flatter a little, too."""
 
 
 def render(version: str, study: Study) -> str:
@@ -100,8 +133,9 @@ def render(version: str, study: Study) -> str:
                 f"# Router weights {version}",
                 "Two calibrated probabilities for a prompt, P(small model right) and P(large "
                 "model right): the mean logit of logistic regression (MiniLM embedding and surface "
-                "features) and of 200 boosted trees of depth 4 per head (surface features), then "
-                "Platt scaling.",
+                "features) and of 200 boosted trees of depth 4 per head (surface features), "
+                "learned beside the level of each source, then Platt scaling on MMLU: the "
+                "probabilities are those of Mixtral-8x7B and GPT-4-1106.",
                 "## Data\n\n" + _DATA,
                 "## Candidates\n\nAPGR, all public sources pooled; chance is 0.500.\n\n"
                 + _candidates(study.candidates),
@@ -110,6 +144,7 @@ def render(version: str, study: Study) -> str:
                 "AUROC: for 'small is wrong', by P(small wrong). ECE: of the two probabilities.\n\n"
                 + _lines(study.folds),
                 "## Routing by `need`, each source left out whole\n\n" + _lines(study.left_out),
+                "## New subjects, few labels, other wording\n\n" + _gates(study.gates),
                 "## Our own prompts\n\n" + _own(study),
                 "## Cut-off and reach\n\n" + _cut_off(study),
                 "## What it has not seen, and does not promise\n\n" + _LIMITS,
@@ -125,7 +160,8 @@ def _cut_off(study: Study) -> str:
         f"Default cut-off {study.threshold:.4f}: the highest that recovers "
         f"{study.target_pgr:.0%} of the gap between the two models on the out-of-fold public "
         f"rows; it sends {study.large_share:.1%} of those to the large model.\n\n"
-        f"`need` is the expected gain up to a distance of {near:.3f}. From {far:.3f} on it is "
+        f"`need` is the large model's advantage (the mean of the expected gain and of the gap of "
+        f"the two logits) up to a distance of {near:.3f}. From {far:.3f} on it is "
         f"{repaired:.3f} x P(small wrong), which is the share of the small model's mistakes that "
         "the large one repairs; between the two it is a blend."
     )
@@ -157,6 +193,25 @@ def _lines(lines: tuple[Line, ...]) -> str:
         f"| {one.ece_small:.3f} / {one.ece_large:.3f} |"
         for one in lines
     ]
+    return "\n".join(rows)
+
+
+def _gates(gates: Gates) -> str:
+    mean, least, greatest = gates.new_subjects
+    rows = [
+        f"A third of the MMLU subjects left out, six times: APGR {mean:.3f}, "
+        f"between {least:.3f} and {greatest:.3f}.",
+        "",
+        "A source left out, then labels of it: APGR (ECE of P(small right)), means of five draws.",
+        "",
+        "| source | no label | 100 | 200 | 500 |",
+        "|---|---|---|---|---|",
+    ]
+    for one in gates.learning:
+        cells = [f"{area:.3f} ({ece:.3f})" for area, ece in zip(one.apgr, one.ece, strict=True)]
+        rows.append(f"| {one.name} | " + " | ".join(cells) + " |")
+    rows += ["", "| MMLU, out of fold | APGR | 1 - correlation of ranks |", "|---|---|---|"]
+    rows += [f"| {one.name} | {one.apgr:.3f} | {one.moved:.4f} |" for one in gates.reworded]
     return "\n".join(rows)
 
 

@@ -2,8 +2,8 @@
 
 Promises: an artefact is data only (no pickle); its weights are used only if their SHA-256 is the
 one in the manifest and their shapes fit this code; scoring is pure and takes well under 0.1 ms.
-`Score.need` is what a policy compares with its threshold: the expected gain of the large model,
-where the prompt is like those that were learned from. The less alike it is, the more it follows
+`Score.need` is what a policy compares with its threshold: the large model's advantage, where the
+prompt is like those that were learned from. The less alike it is, the more it follows
 P(small wrong) times the share of such mistakes that the large model repairs in general: on unknown
 ground the difference of two guesses is noise, the first guess is not.
 Not covered: the cut-off, which belongs to the policy; and what these models would do in truth on
@@ -26,12 +26,14 @@ from router.embed import EMBEDDING_SIZE
 from router.features import NAMES
 from router.trees import Forest
 
-DEFAULT_ARTEFACT = Path(__file__).with_name("weights") / "v1"
+DEFAULT_ARTEFACT = Path(__file__).with_name("weights") / "v2"
 MANIFEST_FILE, WEIGHTS_FILE = "manifest.json", "weights.npz"
 HEADS = 2  # 0: P(small right), 1: P(large right)
 # Standardised inputs are cut here: a prompt of 10,000 digits is odd, not 100 times odder.
 Z_LIMIT = 4.0
 NEIGHBOURS = 5
+# What is added to the version of a score that was made without an embedding.
+SURFACE_ONLY = "-surface"
 
 
 class ArtefactError(SettingsError):
@@ -62,7 +64,8 @@ class Weights:
     centre, scale (F + E,); linear (2, F + E); bias (2,); tree_* as in `Forest`;
     platt (2, 2): slope and offset per head on the mean logit; sample (S, E) unit rows;
     reach (3,): the distances at which a prompt begins to be and is wholly strange, and the share
-    of the small model's mistakes that the large one repairs.
+    of the small model's mistakes that the large one repairs; tree_platt (2, 2): as platt, on the
+    logit of the trees alone, for when there is no embedding.
     """
 
     centre: NDArray[np.float32]
@@ -75,6 +78,7 @@ class Weights:
     platt: NDArray[np.float32]
     sample: NDArray[np.float32]
     reach: NDArray[np.float32]
+    tree_platt: NDArray[np.float32]
 
     @property
     def forest(self) -> Forest:
@@ -95,6 +99,7 @@ class Weights:
             "platt": (HEADS, 2),
             "sample": (len(self.sample), EMBEDDING_SIZE),
             "reach": (3,),
+            "tree_platt": (HEADS, 2),
         }
         found = [
             f"{name} has shape {getattr(self, name).shape}, wanted {shape}"
@@ -137,9 +142,20 @@ def rank(
     """
     near, far, repaired = reach
     strange = np.clip((distance - near) / (far - near), 0, 1)
-    gain = probability[:, 1] - probability[:, 0]
     wrong = 1 - probability[:, 0]
-    return np.asarray((1 - strange) * gain + strange * repaired * wrong)
+    return np.asarray((1 - strange) * advantage(probability) + strange * repaired * wrong)
+
+
+def advantage(probability: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N,) in [-1, 1]: mean of the expected gain and of the gap between the two models' logits.
+
+    The gap is brought to the gain's scale (they are alike where both models are right half of the
+    time). Where the subject is new, the level of both probabilities is a guess and moves the gain,
+    not the gap: alone it ranked subjects never seen better, and a strange mix of tasks worse.
+    """
+    logits = np.log(probability) - np.log1p(-probability)
+    gap = np.tanh((logits[:, 1] - logits[:, 0]) / 4)
+    return np.asarray((probability[:, 1] - probability[:, 0] + gap) / 2)
 
 
 def need(
@@ -220,6 +236,17 @@ class Scorer:
         """Score one prompt from its (E,) unit embedding and (F,) surface features."""
         return self.judge(embedding[None], surface[None]).score(0, self.version)
 
+    def score_surface(self, surface: NDArray[np.float32]) -> Score:
+        """Score one prompt whose embedding is late, from its (F,) surface features alone.
+
+        The probabilities have a calibration of their own; the version says so, and `distance` is
+        1, for nothing is known of how familiar the prompt is.
+        """
+        slopes, offsets = self._weights.tree_platt.T.astype(np.float64)
+        probability = sigmoid(self._weights.forest.logits(surface[None]) * slopes + offsets)
+        judged = Judged(probability, np.ones(1), advantage(probability))
+        return judged.score(0, self.version + SURFACE_ONLY)
+
 
 def pack(weights: Weights) -> bytes:
     """The bytes of `weights.npz`; the sample is kept in half precision."""
@@ -233,7 +260,10 @@ def unpack(packed: bytes, source: Path) -> Weights:
     """The arrays of a `weights.npz`; `source` only names it in an error."""
     try:
         with np.load(io.BytesIO(packed), allow_pickle=False) as archive:
-            arrays = {field.name: archive[field.name] for field in fields(Weights)}
+            # Weights older than the surface score have trees whose logits need no scaling.
+            old = {"tree_platt": np.array([[1, 0]] * HEADS, dtype=np.float32)}
+            arrays = {**old, **{name: archive[name] for name in archive.files}}
+            arrays = {field.name: arrays[field.name] for field in fields(Weights)}
     except (OSError, ValueError, KeyError) as error:
         raise ArtefactError(source, [f"unreadable weights: {error!r}"]) from error
     return Weights(**{**arrays, "sample": arrays["sample"].astype(np.float32)})

@@ -35,7 +35,7 @@ def says(text: str, logprob: float | None = None) -> Act:
 
 def cascade(**changes: Any) -> Settings:
     return settings_of(
-        router={"strategy": "cascade", "weights": "router/weights/v1", "cascade": changes}
+        router={"strategy": "cascade", "weights": "router/weights/v2", "cascade": changes}
     )
 
 

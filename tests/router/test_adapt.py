@@ -33,7 +33,7 @@ def test_two_hundred_labels_teach_what_they_hold():
     weak, strong = test.right.T
     shipped = SCORER.judge(test.embeddings, test.surfaces)
     learned = adapted.judge(test.embeddings, test.surfaces)
-    assert apgr(learned.rank, weak, strong) > apgr(shipped.rank, weak, strong) + 0.1
+    assert apgr(learned.rank, weak, strong) > apgr(shipped.rank, weak, strong) + 0.05
     assert calibration_error(learned.probability[:, 0], weak) < 0.12
 
 

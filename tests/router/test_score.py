@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,10 +19,12 @@ from router.prompts import own_prompts
 from router.score import (
     DEFAULT_ARTEFACT,
     MANIFEST_FILE,
+    SURFACE_ONLY,
     WEIGHTS_FILE,
     ArtefactError,
     Score,
     Scorer,
+    advantage,
     need,
     pack,
     unpack,
@@ -109,10 +112,30 @@ def test_any_input_gives_values_in_their_ranges_and_the_same_twice(direction, va
     assert score == SCORER.score(embedding, features)
 
 
-def test_need_is_the_gain_nearby_and_repairable_difficulty_far_away():
+def test_need_is_the_advantage_nearby_and_repairable_difficulty_far_away():
     probability, reach = np.array([[0.4, 0.9]] * 3), np.array([0.5, 0.7, 0.25], dtype=np.float32)
-    distance = np.array([0.1, 0.6, 0.9])
-    assert need(probability, distance, reach) == pytest.approx([0.5, 0.325, 0.15], abs=1e-6)
+    distance, near = np.array([0.1, 0.6, 0.9]), float(advantage(probability)[0])
+    wanted = [near, (near + 0.15) / 2, 0.15]
+    assert need(probability, distance, reach) == pytest.approx(wanted, abs=1e-6)
+
+
+def test_the_advantage_has_the_sign_and_the_scale_of_the_gain():
+    probability = np.array([[0.45, 0.55], [0.55, 0.45], [0.3, 0.3], [0.01, 0.99]])
+    assert advantage(probability)[:3] == pytest.approx([0.1, -0.1, 0], abs=0.001)
+    assert 0.9 < advantage(probability)[3] < 1
+
+
+def test_a_score_without_an_embedding_says_so_and_is_quick():
+    features = surface([{"role": "user", "content": HARD[0]}])
+    score = SCORER.score_surface(features)
+    assert score.version == SCORER.version + SURFACE_ONLY
+    assert score.distance == 1
+    easy = SCORER.score_surface(surface([{"role": "user", "content": "Hello!"}]))
+    assert 0 <= easy.need < score.need <= 1
+    started_s = time.perf_counter()
+    for _ in range(100):
+        SCORER.score_surface(features)
+    assert time.perf_counter() - started_s < 0.3
 
 
 def test_an_expected_loss_is_no_need():

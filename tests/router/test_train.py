@@ -23,8 +23,10 @@ def table() -> Table:
     generator = np.random.default_rng(0)
     return Table(
         source=np.array([*SOURCES, OWN] * 10),
+        subject=np.full(size, ""),
         prompt=tuple(f"prompt {index}" for index in range(size)),
-        right=generator.random((size, 2)),
+        right=(right := generator.random((size, 2))),
+        target=right.copy(),
         embeddings=np.zeros((size, EMBEDDING_SIZE), dtype=np.float32),
         surfaces=np.zeros((size, len(NAMES)), dtype=np.float32),
         fold=np.arange(size) % FOLDS,
@@ -72,7 +74,24 @@ def test_the_card_tells_what_was_measured():
     line = card.Line("mmlu", 1234, 0.5, 0.7, interval, 0.3, 0.6, interval, 0.02, 0.03)
     own = card.Own(10, 0.9, 20, 0.8)
     candidate = card.Candidate("ridge", 0.61, 0.6, 0.5, 0.52)
-    study = card.Study((candidate,), (line,), (line,), own, own, 0.13, 0.75, 0.5, (0.6, 1.0, 0.3))
+    gates = card.Gates(
+        (0.61, 0.55, 0.66),
+        (card.Learning("maths", (0.53, 0.62), (0.2, 0.04)),),
+        (card.Reworded("upper case", 0.701, 0.02),),
+    )
+    study = card.Study(
+        (candidate,), (line,), (line,), own, own, gates, 0.13, 0.75, 0.5, (0.6, 1.0, 0.3)
+    )
     page = card.render("v9", study)
-    for told in ("v9", "0.612 [0.600, 0.624]", "1,234", "90.0% of 10", "0.1300", "75%", "ridge"):
+    for told in (
+        "v9",
+        "0.612 [0.600, 0.624]",
+        "1,234",
+        "90.0% of 10",
+        "0.1300",
+        "75%",
+        "ridge",
+        "0.620",
+        "upper case",
+    ):
         assert told in page

@@ -1,0 +1,72 @@
+"""What is learned is compared within a source, and does not depend on case."""
+
+import numpy as np
+import pytest
+
+from router.candidates import fit_both, levels, logistic_weights, reference_level
+from router.dataset import FOLDS, REFERENCE, SOURCES, Table
+from router.features import NAMES, STEADY
+from router.score import EMBEDDING_SIZE, mean_logits, sigmoid
+
+SIZE = 1200
+
+
+@pytest.fixture
+def table() -> Table:
+    """Two sources, one of them far easier; in both the first feature tells who is right."""
+    random = np.random.default_rng(0)
+    surfaces = random.random((SIZE, len(NAMES))).astype(np.float32)
+    source = np.array([REFERENCE, SOURCES[1]] * (SIZE // 2))
+    chance = np.clip(0.2 + 0.4 * surfaces[:, 0] + 0.4 * (source == REFERENCE), 0, 1)
+    target = np.stack([random.random(SIZE) < chance] * 2, axis=1).astype(np.float64)
+    return Table(
+        source=source,
+        subject=np.full(SIZE, ""),
+        prompt=("",) * SIZE,
+        right=target,
+        target=target,
+        embeddings=np.zeros((SIZE, EMBEDDING_SIZE), dtype=np.float32),
+        surfaces=surfaces,
+        fold=np.arange(SIZE) % FOLDS,
+    )
+
+
+def test_every_source_has_its_level(table: Table):
+    rows = np.arange(SIZE)
+    said = sigmoid(levels(table, rows))
+    for name in (REFERENCE, SOURCES[1]):
+        here = table.source == name
+        assert said[here] == pytest.approx(table.target[here].mean(), abs=1e-6)
+
+
+def test_the_level_is_the_references_or_that_of_all(table: Table):
+    reference, other = table.of(REFERENCE), table.of(SOURCES[1])
+    assert sigmoid(reference_level(table, np.arange(SIZE))) == pytest.approx(
+        table.target[reference].mean(axis=0)
+    )
+    assert sigmoid(reference_level(table, other)) == pytest.approx(table.target[other].mean(axis=0))
+
+
+def test_predictions_are_at_the_level_of_the_reference(table: Table):
+    weights = fit_both(table, np.arange(SIZE))
+    said = sigmoid(mean_logits(weights, table.embeddings, table.surfaces))[:, 0]
+    reference = table.source == REFERENCE
+    wanted = table.target[reference, 0].mean()
+    assert said[reference].mean() == pytest.approx(wanted, abs=0.05)
+    assert said[~reference].mean() == pytest.approx(wanted, abs=0.05)
+
+
+def test_features_of_case_weigh_nothing(table: Table):
+    weights = fit_both(table, np.arange(SIZE))
+    shouted = table.surfaces.copy()
+    shouted[:, ~STEADY] += 5
+    before = mean_logits(weights, table.embeddings, table.surfaces)
+    assert np.array_equal(before, mean_logits(weights, table.embeddings, shouted))
+
+
+def test_a_logistic_regression_finds_what_made_its_labels():
+    random = np.random.default_rng(0)
+    inputs, offset = random.normal(size=(20_000, 3)), random.normal(size=20_000)
+    share = sigmoid(inputs @ [1.0, -0.5, 0.0] + 0.3 + offset)
+    found = logistic_weights(inputs, share, offset, c=1e3)
+    assert found == pytest.approx([1.0, -0.5, 0.0, 0.3], abs=0.01)
