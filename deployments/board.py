@@ -52,6 +52,7 @@ def make_plan(settings: Settings, scorer: Scorer | None) -> Plan:
             (threshold,) * (len(settings.tiers) - 1),
             strategy=Strategy(strategy),
             promise=promise if own is None else None,
+            follow=own is None,
             doubt=router.cascade.doubt,
             predict=router.cascade.predict,
         )

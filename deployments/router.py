@@ -9,6 +9,7 @@ import logging
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,8 @@ class Router:
                 score, seen = await loop.run_in_executor(self._thread, self._score, asked)
         except TimeoutError:
             self._late.inc()
-            return self._shipped.score_surface(of_conversation(asked))
+            score = self._shipped.score_surface(of_conversation(asked))
+            return replace(score, threshold=self._shipped.threshold)
         if self._memory is not None and request_id:
             self._start(self._remember(self._memory, tenant, request_id, seen))
         return score
@@ -183,7 +185,9 @@ class Router:
             embedding = self._embedder.embed([asked.asked])[0]
             self._embedded.inc()
             surface = of_conversation(asked)
-            return self._lesson.scorer.score(embedding, surface), Seen.of(embedding, surface)
+            scorer = self._lesson.scorer
+            score = replace(scorer.score(embedding, surface), threshold=scorer.threshold)
+            return score, Seen.of(embedding, surface)
 
     def _embed(self, texts: list[str]) -> tuple[list[list[float]], int]:
         self._embedded.inc(len(texts))

@@ -170,7 +170,9 @@ def _cutoffs(observation: Observation, policy: Policy) -> Cutoffs:
     """The policy's cut-offs for this call: value, budget and a warm prefix move them."""
     resident = observation.resident or {}
     shares = [resident.get(tier.name, 0.0) for tier in policy.tiers]
-    thresholds = policy.thresholds
+    thresholds, score = policy.thresholds, observation.score
+    if policy.follow and score is not None and score.threshold is not None:
+        thresholds = (score.threshold,) * len(thresholds)
     if policy.promise:
         thresholds = (policy.promise.cut_off(observation.domain),) * len(thresholds)
     return adjusted(thresholds, observation.value, observation.budget_left, shares)

@@ -46,6 +46,7 @@ class Score:
 
     `distance` is 1 - mean cosine to the `NEIGHBOURS` nearest of a sample of the training prompts;
     `need` is how much the large model is needed; never negative, for a loss is no need.
+    `threshold` is the cut-off that its weights, and what they were taught, came with.
     """
 
     difficulty: float
@@ -55,6 +56,7 @@ class Score:
     distance: float
     need: float
     version: str
+    threshold: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

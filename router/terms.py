@@ -64,7 +64,8 @@ class Policy:
     """What the operator set.
 
     `tiers` run from cheap to dear, with one ascending cut-off between each two. A `promise` puts
-    its own in their place, and sends to the dearest tier what it was not made for.
+    its own in their place, and sends to the dearest tier what it was not made for; with `follow`
+    the cut-off that a score brings does, so that new weights and labels move it.
     `busy_threshold` replaces the last cut-off while the dearest tier has more than `busy_waiting`
     calls in its queue; None leaves the queue out of it. Under `cascade` an answer of a tier below
     the dearest is kept only while its doubt is below `doubt`; with `predict` calls above the
@@ -78,6 +79,7 @@ class Policy:
     heuristic_threshold: float = 0.7
     random_large_share: float = 0.5
     promise: Promise | None = None
+    follow: bool = False
     busy_waiting: int | None = None
     busy_threshold: float = 1.0
     doubt: float = 0.5

@@ -308,6 +308,13 @@ def test_a_tier_whose_calls_fail_counts_as_down():
     assert (decision.tier, decision.code) == ("large", "small_unavailable")
 
 
+def test_the_cut_off_that_a_score_brings_is_followed_where_the_operator_set_none():
+    taught = replace(call(need=0.3), score=replace(score_of(0.3), threshold=0.4))
+    assert decide(taught, POLICY).tier == "large"
+    decision = decide(taught, replace(POLICY, follow=True))
+    assert (decision.tier, decision.threshold) == ("small", 0.4)
+
+
 PROMISE = Promise((Part(0.3, ("maths",)), Part(0.6, ("law", "trivia"))), 0.8, "test")
 
 
