@@ -7,7 +7,8 @@ A result says of itself whether it is worth trusting: `known` is false, with the
 chance on them.
 Not covered: grading. The file has a column `prompt` and, for each model, `score::<model>`: how
 right it was, in [0, 1]. With answers it also has the small model's text under `text::<model>`,
-`answer::`, `response::` or `output::`. Rows without a score of either model are left out.
+`answer::`, `response::` or `output::`. Rows without a score of either model are left out, and
+rows that a column `contaminated` marks.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ from router.features import surface
 from router.score import Judged, Scorer
 
 ANSWER_COLUMNS = ("text", "answer", "response", "output")
+# Rows that a benchmark's authors marked as known to a model, as RouteLLM's have them.
+CONTAMINATED = "contaminated"
 # Fewer examined rows than this say nothing about a ranking.
 MIN_EXAMINED = 30
 # An untrained check of the answer tells more than the prompt does; the prompt's rank decides
@@ -169,7 +172,11 @@ def read(path: Path, weak: str, strong: str, *, answers: bool) -> Paper:
         wanted.append(_column(path, names, *(f"{kind}::{weak}" for kind in ANSWER_COLUMNS)))
     columns = [table.read(columns=[name]).column(0).to_pylist() for name in wanted]
     right = np.array(columns[1:3], dtype=np.float64).T
-    graded = np.flatnonzero(np.isfinite(right).all(axis=1))
+    counted = np.isfinite(right).all(axis=1)
+    if CONTAMINATED in names:
+        marked = table.read(columns=[CONTAMINATED]).column(0).to_pylist()
+        counted &= ~np.array(marked, dtype=bool)
+    graded = np.flatnonzero(counted)
     return Paper(
         prompts=tuple(_text(columns[0][row]) for row in graded),
         right=right[graded],

@@ -111,6 +111,14 @@ def test_rows_without_a_score_are_left_out_and_missing_texts_are_empty(tmp_path:
     assert examined(write(tmp_path / "file", table), answers=True).n == 55
 
 
+def test_rows_that_are_marked_as_contaminated_are_left_out(tmp_path: Path):
+    table = columns()
+    marks = [at < 10 for at in range(len(table["prompt"]))]
+    whole = examined(write(tmp_path / "whole.parquet", table))
+    fewer = examined(write(tmp_path / "fewer.parquet", table | {"contaminated": marks}))
+    assert fewer.n == whole.n - 10
+
+
 def test_equal_models_have_no_gap_and_null_in_the_json(tmp_path: Path):
     table = columns(60)
     table[f"score::{LARGE}"] = table[f"score::{SMALL}"]
