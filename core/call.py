@@ -56,9 +56,9 @@ class Call:
     `call_id` is unique; `request_id` may be the client's own and is then not.
     `requested` is the model field as sent: `auto`, a tier's name or a model's name.
     `body` is the JSON object of the request as it will be passed to an engine.
-    `deadline_s` counts from `arrived_s`, both on the monotonic clock; `ttft_s` is the wait for the
-    first token that the caller called the longest, None when it named none; `domain` is the
-    caller's word for what the call is about.
+    `deadline_s` counts from `arrived_s`, both on the monotonic clock; `ttft_deadline_s` is the
+    longest wait for the first token that the caller accepts, None when it named none; `domain` is
+    the caller's word for what the call is about.
     """
 
     call_id: str
@@ -73,7 +73,7 @@ class Call:
     deadline_s: float
     risk: Risk = Risk.NORMAL
     value: Value = Value.NORMAL
-    ttft_s: float | None = None
+    ttft_deadline_s: float | None = None
     domain: str = ""
 
 

@@ -133,7 +133,7 @@ class Admission:
             deadline_s=self._limits.request_timeout_s,
             risk=risk(headers),
             value=value(headers),
-            ttft_s=deadline(headers),
+            ttft_deadline_s=deadline(headers),
             domain=headers.get("x-hansom-domain", "")[:_MAX_DOMAIN_CHARS],
         )
 

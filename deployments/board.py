@@ -112,7 +112,7 @@ class Board:
             text=question(messages) if call.requested == AUTO else "",
             risk=call.risk,
             value=call.value,
-            deadline_s=call.ttft_s,
+            deadline_s=call.ttft_deadline_s,
             domain=call.domain,
             verdict=await self._judge(call, messages) if asks and self._judge else None,
         )

@@ -68,7 +68,7 @@ def prepare(scratch: Path | None = None) -> None:
         haproxy = scratch / "h"
         haproxy.mkdir(parents=True, exist_ok=True)
         flags |= LOCAL_FLAGS | {
-            # A second thread costs 3 % of the requests per second where two cores do everything.
+            # One thread is enough for a gateway process; on two cores a second one won nothing.
             "RAY_SERVE_HAPROXY_NBTHREAD": str(max(1, (os.cpu_count() or 1) // 4)),
             "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(haproxy / "haproxy.cfg"),
             "RAY_SERVE_HAPROXY_SOCKET_PATH": str(haproxy / "admin.sock"),

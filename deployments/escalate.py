@@ -39,9 +39,9 @@ class Held:
         answer = orjson.loads(body)
         try:
             self._choices: list[dict[str, Any]] = list(answer["choices"])
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"an answer without choices: {error!r}") from error
-        self._logprobs = [_logprobs(choice) for choice in self._choices]
+            self._logprobs = [_logprobs(choice) for choice in self._choices]
+        except (LookupError, TypeError, AttributeError) as error:
+            raise ValueError(f"an answer of another form: {error!r}") from error
         self.usage: Usage = parse_usage(answer.get("usage"))
         self.body = body
 

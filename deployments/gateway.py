@@ -165,7 +165,9 @@ def answer_version(settings: Settings, router_version: str) -> str:
         tier.model_dump_json(include={"name", "model", "source", "quantization", "engine"})
         for tier in settings.tiers
     ]
-    policy = settings.router.model_dump_json(include={"strategy", "threshold"})
+    policy = settings.router.model_dump_json(
+        include={"strategy", "threshold", "promise", "cascade", "arms", "tenants"}
+    )
     return hashlib.sha256("\n".join([*tiers, policy, router_version]).encode()).hexdigest()[:16]
 
 

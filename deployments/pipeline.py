@@ -75,7 +75,13 @@ class Pipeline:
             return await self._generate(ride, self._settle)
         held = await self._generate(to_hold(ride, logprobs=cascade.logprobs), Held)
         assert isinstance(held, Held)  # what is to be held is asked for whole
-        return await self._judged(ride, held)
+        try:
+            return await self._judged(ride, held)
+        except BaseException as error:  # whatever ends it, the held attempt leaves its line
+            left = isinstance(error, asyncio.CancelledError)
+            outcome, code = (Outcome.CANCELLED, None) if left else (Outcome.ERROR, "judging")
+            held.attempt.close(outcome, held.usage, error=code, cache=miss.result)
+            raise
 
     async def close(self) -> None:
         """Wait for cache writes that are still under way."""
@@ -86,11 +92,7 @@ class Pipeline:
         count = self._books.metrics.escalations.labels
         tier, usage = held.attempt.tier.name, held.usage
         upper = dearer(self._books.settings, ride.decision, tier)
-        try:
-            against = await self._against(ride, held, upper) if upper else ""
-        except asyncio.CancelledError:
-            held.attempt.close(Outcome.CANCELLED, usage, cache=ride.miss.result)
-            raise
+        against = await self._against(ride, held, upper) if upper else ""
         if not against:
             count(tier, "kept").inc()
             return self._kept(ride.call, held, "its answer passed the checks")
@@ -105,9 +107,6 @@ class Pipeline:
                 f"its answer is doubtful ({against}), but {up.decision.tier} failed ({error.code})"
             )
             return self._kept(ride.call, held, words)
-        except asyncio.CancelledError:
-            held.attempt.close(Outcome.CANCELLED, usage, cache=ride.miss.result)
-            raise
         held.attempt.close(Outcome.SUCCESS, usage, cache=ride.miss.result, served=False)
         count(tier, "escalated").inc()
         return reply
@@ -178,7 +177,7 @@ class Pipeline:
             call.body,
             endpoint=call.endpoint.value,
             tenant=call.tenant,
-            policy_version=f"{self._answer_version}:{call.risk}",
+            policy_version=f"{self._answer_version}:{call.risk}:{call.value}:{call.domain}",
         )
 
     def _replayed(self, call: Call, hit: CachedAnswer) -> Reply:

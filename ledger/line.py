@@ -111,7 +111,8 @@ class LedgerLine(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"not a ledger line: {error}") from error
 
 
-# A line of 26 fields is made for every attempt; as a dataclass it cost the gateway 4 % of a hit.
+# A line of 26 fields is made for every attempt; as a frozen
+# dataclass making it was 3 to 4 % of the gateway's profile.
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(LedgerLine)
 

@@ -18,6 +18,8 @@ from core.call import Decision, Risk, TierSignal
 from core.errors import UnknownModel
 from router.cutoffs import Cutoffs, adjusted
 from router.heuristic import complexity
+from router.promise import Promise
+from router.score import Score
 from router.terms import AUTO, Code, Observation, Policy, Strategy
 
 
@@ -114,7 +116,7 @@ def _learned(observation: Observation, policy: Policy) -> _Wish:
         reason = f"no score was at hand; by the rules {rules.reason}"
         return _Wish(rules.tier, Code.UNSCORED, reason, rules.score, rules.threshold)
     need, dearest = score.need, len(policy.tiers) - 1
-    if policy.promise and (beyond := policy.promise.beyond(score.distance, observation.domain)):
+    if policy.promise and (beyond := _beyond(policy.promise, score, observation.domain)):
         return _Wish(dearest, Code.FAR, f"{beyond}: the dearest tier", need)
     cut = _cutoffs(observation, policy)
     tier = cut.place(need)
@@ -125,6 +127,10 @@ def _learned(observation: Observation, policy: Policy) -> _Wish:
             reason = f"{wish.reason}, but {waiting} calls wait there: one tier down"
             return _Wish(tier - 1, Code.LARGE_BUSY, reason, need, policy.busy_threshold)
     return wish
+
+
+def _beyond(promise: Promise, score: Score, domain: str) -> str:
+    return promise.beyond(score.distance, domain, score.version)
 
 
 def _checked(observation: Observation, policy: Policy) -> _Wish:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import SettingsError
+from router.score import SURFACE_ONLY
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,13 @@ class Promise:
         part = self._part(domain)
         return float("-inf") if part is None else part.threshold
 
-    def beyond(self, distance: float, domain: str) -> str:
-        """Why the promise was not made for a call, or nothing."""
+    def beyond(self, distance: float, domain: str, version: str) -> str:
+        """Why the promise was not made for a call, or nothing.
+
+        Labels that were added since (`v2+200`) do not end it here: they are the operator's choice.
+        """
+        if version.partition("+")[0].removesuffix(SURFACE_ONLY) != self.version:
+            return f"the promise was made with the weights {self.version}, not {version}"
         if self.distance_limit is not None and distance > self.distance_limit:
             return f"distance {distance:.3f} is beyond the promise's {self.distance_limit:.3f}"
         if self._part(domain) is None:

@@ -8,6 +8,7 @@ import orjson
 import pytest
 from aiohttp import web
 
+from core.call import Value
 from core.settings import Settings
 from tests.deployments.engines import Act, Engine, answer, answers, refuses, stalls
 from tests.deployments.rig import call, events_of, rig, settings_of
@@ -212,3 +213,43 @@ async def test_a_score_that_is_sure_skips_the_cheap_try(tmp_path: Path) -> None:
         assert reply.headers["x-hansom-tier"] == "large"
         assert reply.headers["x-hansom-route-reason"].startswith("hard; ")
         assert small.asked == []
+
+
+@pytest.mark.parametrize("logprobs", [{"content": [{"token": "x"}]}, {"content": ["x"]}])
+async def test_log_probabilities_of_another_form_are_a_failed_replica(
+    tmp_path: Path, logprobs: dict[str, Any]
+) -> None:
+    async def act(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        whole = answer(RIGHT, 10)
+        whole["choices"][0]["logprobs"] = logprobs
+        return web.json_response(whole)
+
+    async with rig(tmp_path, [Engine(act)], [Engine(answers())], settings=cascade()) as path:
+        reply, _ = await path.ask(call(**TURNS))
+        assert reply.headers["x-hansom-tier"] == "large"
+        assert ("small", "answer", "error", "engine_nonsense") in await path.told()
+
+
+async def test_a_judge_that_breaks_loses_no_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RecursionError("hostile text")
+
+    monkeypatch.setattr("deployments.escalate.judge", broken)
+    async with rig(
+        tmp_path, [Engine(says(RIGHT))], [Engine(answers())], settings=cascade()
+    ) as path:
+        with pytest.raises(RecursionError):
+            await path.ask(call(**TURNS))
+        assert await path.told() == [("small", "answer", "error", "judging")]
+
+
+async def test_an_answer_is_cached_for_calls_of_the_same_worth_and_domain_only(
+    tmp_path: Path,
+) -> None:
+    small = Engine(says(RIGHT))
+    async with rig(tmp_path, [small], [Engine(answers())], settings=cascade()) as path:
+        for changes in ({}, {"value": Value.HIGH}, {"domain": "maths"}, {}):
+            await path.ask(call(**TURNS, temperature=0, **changes))
+        assert len(small.asked) == 3

@@ -30,8 +30,14 @@ def test_what_is_needed_to_decide_is_read(tmp_path: Path) -> None:
     found = load(written(tmp_path, TOLD))
     assert found == Promise((Part(0.2, ("a",)), Part(0.4)), 0.9, "v9")
     assert (found.cut_off("a"), found.cut_off("b"), found.cut_off("")) == (0.2, 0.4, 0.4)
-    assert found.beyond(0.9, "a") == ""
-    assert "beyond" in found.beyond(0.91, "a")
+    assert found.beyond(0.9, "a", "v9+20") == ""
+    assert "beyond" in found.beyond(0.91, "a", "v9")
+
+
+def test_a_promise_of_other_weights_is_for_no_call(tmp_path: Path) -> None:
+    found = load(written(tmp_path, TOLD))
+    assert found.beyond(0.1, "a", "v9-surface") == ""
+    assert "weights v9, not v10" in found.beyond(0.1, "a", "v10")
 
 
 def test_a_promise_decides_as_the_guarantee_that_it_was_made_from(tmp_path: Path) -> None:
@@ -46,7 +52,7 @@ def test_a_promise_decides_as_the_guarantee_that_it_was_made_from(tmp_path: Path
     made = promise(rows, 0.9)
     found = load(written(tmp_path, {"router_version": "v9", **asdict(made)}))
     for score, distance in draw.uniform(size=(200, 2)):
-        strong = bool(found.beyond(distance, "")) or score >= found.cut_off("")
+        strong = bool(found.beyond(distance, "", "v9")) or score >= found.cut_off("")
         assert strong == made.to_strong(score, distance)
 
 
