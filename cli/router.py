@@ -23,7 +23,7 @@ from router.compare import Ranking, compare
 from router.conversation import read
 from router.embed import MiniLM
 from router.exam import evaluate_file
-from router.explain import explain
+from router.explain import explain, read_sample
 from router.features import of_conversation
 from router.heuristic import complexity
 from router.policy import decide
@@ -75,7 +75,7 @@ def train(data: Path, out: Path, cache: Path | None, *, as_json: bool) -> None:
     except (OSError, KeyError, ValueError) as error:
         raise HansomError(f"{data} does not hold what router/dataset.py names: {error}") from error
     study, weights = training.study(table)
-    training.write(out, out.name, study, weights)
+    training.write(out, out.name, table, study, weights)
     told = {
         "folder": str(out),
         "version": out.name,
@@ -112,7 +112,7 @@ def side_by_side(path: Path, weak: str, strong: str, settings: Settings, *, as_j
 
 
 def explain_prompt(prompt: str, settings: Settings, *, as_json: bool) -> None:
-    """Print one decision: the score, the tier, the reason, and what moved it most."""
+    """Print one decision: score, tier, reason, what moved it most, the nearest training prompts."""
     scorer = Scorer.load(settings.router.weights)
     text = sys.stdin.read() if prompt == "-" else prompt
     conversation = read([{"role": "user", "content": text}])
@@ -121,7 +121,8 @@ def explain_prompt(prompt: str, settings: Settings, *, as_json: bool) -> None:
     scored = scorer.score(embedding, surface)
     seen = Observation(request_id="", requested=AUTO, signals={}, score=scored, text=text)
     decision = decide(seen, _policy(settings, scorer))
-    why = explain(scorer.weights, embedding, surface)
+    sample = read_sample(settings.router.weights, scorer.weights)
+    why = explain(scorer.weights, embedding, surface, sample)
     if not as_json:
         router_print.explanation(decision, scored, why)
         return
@@ -132,7 +133,6 @@ def explain_prompt(prompt: str, settings: Settings, *, as_json: bool) -> None:
         "threshold": decision.threshold,
         "score": asdict(scored),
         **asdict(why),
-        "nearest_prompts": None,
     }
     typer.echo(json.dumps(_without_nan(told)))
 

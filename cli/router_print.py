@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from cli.router_rows import Scored
@@ -89,7 +90,7 @@ def strategies(lines: Sequence[Line], scored: Scored) -> None:
 
 
 def explanation(decision: Decision, scored: Score, why: Explanation) -> None:
-    """The decision, then the inputs that moved it most."""
+    """The decision, the inputs that moved it most, then the nearest training prompts."""
     console = _console()
     console.print(f"To {decision.tier}: {decision.reason}.")
     console.print(
@@ -105,11 +106,7 @@ def explanation(decision: Decision, scored: Score, why: Explanation) -> None:
         "what it does now; above 0 it speaks for the large model. The embedding has "
         f"{why.embedding_share:.0%} of it, the surface features the rest."
     )
-    nearest = ", ".join(f"{cosine:.2f}" for cosine in why.cosines)
-    console.print(
-        f"Cosines to the nearest of the training prompts in the artefact: {nearest}. "
-        "Their texts are not in the artefact."
-    )
+    console.print(_nearest(why))
 
 
 def _curve(made: Guarantee) -> Table:
@@ -140,6 +137,20 @@ def _influence(one: Influence) -> tuple[str, ...]:
         f"{one.linear:+.3f}",
         f"{one.trees:+.3f}",
     )
+
+
+def _nearest(why: Explanation) -> Table | str:
+    """The training prompts that are most alike, or how alike they are if they were not kept."""
+    if why.nearest_prompts is None:
+        cosines = ", ".join(f"{cosine:.2f}" for cosine in why.cosines)
+        return (
+            f"Cosines to the nearest of the sampled training prompts: {cosines}. "
+            "The artefact has not kept the prompts themselves."
+        )
+    table = Table("cosine", "source", "nearest of the sampled training prompts")
+    for one in why.nearest_prompts:
+        table.add_row(f"{one.cosine:.2f}", escape(one.source), escape(one.prompt))
+    return table
 
 
 def _warnings(scored: Scored) -> list[str]:

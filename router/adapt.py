@@ -33,7 +33,7 @@ SLOPE_PRIOR = 5.0
 # is better somewhere, none everywhere.
 EMBEDDING_SHARE = 0.5
 # What the small model has answered says more of its rightness than all that was asked.
-ANSWER_SHARE = 4.0
+ANSWER_SHARE = 8.0
 STRENGTHS = 10.0 ** np.arange(1.0, 6.6, 0.5)
 TARGET_PGR = 0.75
 # Probabilities stay clear of certainty by this much: some hundred rows cannot prove more.

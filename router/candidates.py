@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import Ridge
 
 from router.dataset import REFERENCE, Floats, Rows, Table
+from router.explain import QUOTED_CHARS, TrainingPrompt
 from router.features import STEADY
 from router.score import HEADS, Z_LIMIT, Weights, mean_logits, sigmoid
 from router.trees import Forest, from_dump, stack
@@ -129,10 +130,24 @@ def fit_trees(table: Table, rows: Rows) -> Forest:
     return stack(forests)
 
 
+def sampled(rows: Rows, seed: int = 0) -> Rows:
+    """(SAMPLE_ROWS,) those of `rows` whose embeddings become `Weights.sample`, in its order."""
+    return np.random.default_rng(seed).choice(np.unique(rows), SAMPLE_ROWS, replace=False)
+
+
+def sampled_prompts(table: Table, rows: Rows, seed: int = 0) -> tuple[TrainingPrompt, ...]:
+    """The prompts of the sample that `fit_both` takes of these rows, cut to `QUOTED_CHARS`."""
+    return tuple(
+        TrainingPrompt(
+            str(table.source[row]), " ".join(table.prompt[row].split())[:QUOTED_CHARS].rstrip()
+        )
+        for row in sampled(rows, seed)
+    )
+
+
 def fit_both(table: Table, rows: Rows, seed: int = 0) -> Weights:
     """The shipped model before calibration: slope 1, offset 0, and no reach yet."""
     linear, forest = fit_linear(table, rows), fit_trees(table, rows)
-    chosen = np.random.default_rng(seed).choice(np.unique(rows), SAMPLE_ROWS, replace=False)
     return Weights(
         centre=linear.centre,
         scale=linear.scale,
@@ -143,7 +158,7 @@ def fit_both(table: Table, rows: Rows, seed: int = 0) -> Weights:
         tree_threshold=forest.threshold,
         tree_leaf=forest.leaf,
         platt=np.array([[1, 0]] * HEADS, dtype=np.float32),
-        sample=table.embeddings[chosen],
+        sample=table.embeddings[sampled(rows, seed)],
         reach=np.array([0, 1, 1], dtype=np.float32),
         tree_platt=np.array([[1, 0]] * HEADS, dtype=np.float32),
     )

@@ -100,12 +100,16 @@ _DATA = """\
 | llmrouter_uiuc | eight tasks | Mistral-7B-v0.3, Nemotron-51B | MIT |
 | zeroeval_math-l5 | MATH level 5 | Qwen2.5-7B, Qwen2.5-72B | Apache-2.0 |
 | mmlu_pro | MMLU-Pro | Llama-3.1-8B, Llama-3.1-70B | Apache-2.0 |
-| own | `router/prompts.toml` | labels by construction, not measured | ours, Apache-2.0 |
+| own | `prompts.toml`, `stories.toml` | labels by construction, not measured | ours, Apache-2.0 |
 
 Left out of the weights on purpose: BBH scores and the seven-small-models set, whose licences are
 not stated. Rows that RouteLLM marks as contaminated are dropped. Where other models of about the
 same strength answered the same prompts, half of what is learned is their mean; what is measured is
-the pair alone."""
+the pair alone.
+
+`sample.jsonl` quotes how 512 of these prompts begin (160 characters at most), those whose
+embeddings the weights keep; they stay under the licences above. `hansom router explain` shows the
+nearest of them; nothing else reads them."""
 
 _LIMITS = """\
 - The public data are exam questions in English, one turn each. Traffic is not. Small talk, plain

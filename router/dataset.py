@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from router.embed import MiniLM
 from router.features import surface
-from router.prompts import own_prompts
+from router.prompts import OwnPrompt, own_prompts
+from router.stories import WordProblem, word_problems
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
@@ -33,6 +34,7 @@ SOURCES = (
     "mmlu_pro",
 )
 OWN, OWN_HELD_OUT = "own", "own_held_out"
+LEARNED = (*SOURCES, OWN)
 FOLDS = 5
 # The probabilities speak of this pair on this exam: Mixtral-8x7B and GPT-4-1106.
 REFERENCE = "routellm_mmlu"
@@ -123,8 +125,9 @@ def load(data: Path, cache: Path | None) -> Table:
         subject += list(frame["subgroup"]) if "subgroup" in frame else [""] * len(frame)
         right.append(np.stack([_mean(frame, (model,)) for model in pairs[name]], axis=1))
         target.append(_steadied(frame, right[-1], PEERS[name]))
-    for name, held_out in ((OWN, False), (OWN_HELD_OUT, True)):
-        ours = own_prompts(held_out=held_out)
+    trained: list[OwnPrompt | WordProblem]
+    trained = [*own_prompts(held_out=False), *word_problems()]
+    for name, ours in ((OWN, trained), (OWN_HELD_OUT, [*own_prompts(held_out=True)])):
         prompts += [own.text for own in ours]
         groups += [own.family for own in ours]
         source += [name] * len(ours)

@@ -18,7 +18,7 @@ from core.ports import Embedder
 from router import card
 from router.adapt import Labelled, fit
 from router.candidates import fit_both
-from router.dataset import OWN, REFERENCE, SOURCES, Rows, Table
+from router.dataset import LEARNED, REFERENCE, SOURCES, Rows, Table
 from router.evaluate import apgr, calibration_error
 from router.features import surface
 from router.score import Scorer, Weights
@@ -77,7 +77,7 @@ def reworded(
     reference = table.of(REFERENCE)
     rows = reference[table.fold[reference] == 0][:REWORDED_ROWS]
     fold = np.flatnonzero(table.fold == 0)
-    judge = scorer(np.setdiff1d(table.of(*SOURCES, OWN), fold)).judge
+    judge = scorer(np.setdiff1d(table.of(*LEARNED), fold)).judge
     base, lines = judge(table.embeddings[rows], table.surfaces[rows]).rank, []
     for name, change in _CHANGES.items():
         texts = [change(table.prompt[row]) for row in rows]
@@ -98,7 +98,7 @@ def _subject_parts(table: Table) -> Iterator[Rows]:
 
 
 def _others(table: Table, rows: Rows) -> Rows:
-    return np.setdiff1d(table.of(*SOURCES, OWN), rows)
+    return np.setdiff1d(table.of(*LEARNED), rows)
 
 
 def _adapted(table: Table, rows: Rows, base: Scorer, labels: int, seed: int) -> tuple[float, float]:

@@ -41,7 +41,7 @@ class Promise:
     def beyond(self, distance: float, domain: str, version: str) -> str:
         """Why the promise was not made for a call, or nothing.
 
-        Labels that were added since (`v2+200`) do not end it here: they are the operator's choice.
+        Labels that were added since (`v3+200`) do not end it here: they are the operator's choice.
         """
         if version.partition("+")[0].removesuffix(SURFACE_ONLY) != self.version:
             return f"the promise was made with the weights {self.version}, not {version}"

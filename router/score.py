@@ -26,7 +26,7 @@ from router.embed import EMBEDDING_SIZE
 from router.features import NAMES
 from router.trees import Forest
 
-DEFAULT_ARTEFACT = Path(__file__).with_name("weights") / "v2"
+DEFAULT_ARTEFACT = Path(__file__).with_name("weights") / "v3"
 MANIFEST_FILE, WEIGHTS_FILE = "manifest.json", "weights.npz"
 HEADS = 2  # 0: P(small right), 1: P(large right)
 # Standardised inputs are cut here: a prompt of 10,000 digits is odd, not 100 times odder.

@@ -29,9 +29,11 @@ from router.candidates import (
     Fitter,
     fit_both,
     reference_level,
+    sampled_prompts,
 )
 from router.dataset import (
     FOLDS,
+    LEARNED,
     OWN,
     OWN_HELD_OUT,
     REFERENCE,
@@ -43,6 +45,7 @@ from router.dataset import (
 )
 from router.embed import MiniLM
 from router.evaluate import apgr, auroc, bootstrap, calibration_error, cpt
+from router.explain import SAMPLE_FILE, SAMPLE_SHA256, pack_sample
 from router.features import NAMES
 from router.gates import gates
 from router.score import (
@@ -65,6 +68,8 @@ TARGET_PGR = 0.75
 NEAR_PERCENTILE, FAR = 90, 1.0
 # Each prompt of our own counts as often as this: they are few, and speak for most of real traffic.
 OWN_WEIGHT = 4
+# Labels of our own between these two ask for neither side.
+EASY, HARD = 0.9, 0.3
 # A prior of this weight leaves a slope where it is.
 FIXED = 1e9
 
@@ -99,7 +104,7 @@ class Unseen:
 
 def splits(table: Table, *, by_source: bool) -> Iterator[tuple[Rows, Rows]]:
     """(train, test) rows; by fold, or one public source at a time with our own always in train."""
-    known = table.of(*SOURCES, OWN)
+    known = table.of(*LEARNED)
     if by_source:
         for name in SOURCES:
             yield np.setdiff1d(known, table.of(name)), table.of(name)
@@ -176,10 +181,10 @@ def measured(table: Table, unseen: Unseen, score: Floats, name: str) -> card.Lin
 
 
 def own_accuracy(table: Table, rows: Rows, needs: Floats, threshold: float) -> card.Own:
-    """Share of our prompts that land on the side their label asks for."""
-    wants_large = table.right[rows, 0] < 0.5
-    agrees = (needs >= threshold) == wants_large
-    easy, hard = agrees[~wants_large], agrees[wants_large]
+    """Share of our prompts with a clear label that land on the side that it asks for."""
+    p_small = table.right[rows, 0]
+    large = needs >= threshold
+    easy, hard = ~large[p_small >= EASY], large[p_small <= HARD]
     return card.Own(len(easy), float(easy.mean()), len(hard), float(hard.mean()))
 
 
@@ -190,11 +195,11 @@ def finished(
 
     `on_surface` are those of the trees alone.
     """
-    weights = fit_both(table, weighted(table, table.of(*SOURCES, OWN)))
+    weights = fit_both(table, weighted(table, table.of(*LEARNED)))
     slopes = platt_heads(table, folds.rows, folds.logits).astype(np.float32)
     trees = platt_heads(table, on_surface.rows, on_surface.logits).astype(np.float32)
     # The candidate's logits have a level that the shipped trees leave to the linear half.
-    trees[:, 1] += trees[:, 0] * reference_level(table, table.of(*SOURCES, OWN))
+    trees[:, 1] += trees[:, 0] * reference_level(table, table.of(*LEARNED))
     return replace(weights, platt=slopes, reach=reach, tree_platt=trees)
 
 
@@ -260,20 +265,23 @@ def _lines(table: Table, unseen: Unseen, reach: NDArray[np.float32]) -> tuple[ca
     )
 
 
-def write(folder: Path, version: str, result: card.Study, weights: Weights) -> None:
-    """Weights, manifest and card of one version."""
+def write(folder: Path, version: str, table: Table, result: card.Study, weights: Weights) -> None:
+    """Weights, sampled prompts, manifest and card of one version; from `study` of the table."""
     packed = pack(weights)
+    sample = pack_sample(sampled_prompts(table, table.of(*LEARNED)))
     manifest = {
         "version": version,
         "weights_sha256": hashlib.sha256(packed).hexdigest(),
+        SAMPLE_SHA256: hashlib.sha256(sample).hexdigest(),
         "threshold": round(result.threshold, 4),
         "target_pgr": TARGET_PGR,
         "embedder": "all-MiniLM-L6-v2, int8",
-        "trained_on": [*SOURCES, OWN],
+        "trained_on": list(LEARNED),
         "features": list(NAMES),
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / WEIGHTS_FILE).write_bytes(packed)
+    (folder / SAMPLE_FILE).write_bytes(sample)
     (folder / MANIFEST_FILE).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     (folder / "card.md").write_text(card.render(version, result), encoding="utf-8")
 
@@ -285,8 +293,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the new version")
     parser.add_argument("--cache", type=Path, help="file that keeps the embeddings between runs")
     asked = parser.parse_args()
-    result, weights = study(load(asked.data, asked.cache))
-    write(asked.out, asked.out.name, result, weights)
+    table = load(asked.data, asked.cache)
+    write(asked.out, asked.out.name, table, *study(table))
 
 
 if __name__ == "__main__":

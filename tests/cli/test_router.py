@@ -1,6 +1,9 @@
 """`hansom router`: what it says is what was measured, and what is missing is named."""
 
+import hashlib
 import json
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,9 @@ from typer.testing import CliRunner, Result
 
 from cli.main import app
 from core.errors import HansomError
+from router.explain import SAMPLE_FILE, SAMPLE_SHA256, TrainingPrompt, pack_sample
 from router.guarantee import LEAST_ROWS
+from router.score import DEFAULT_ARTEFACT, MANIFEST_FILE, Scorer
 
 WEAK, STRONG = "org/small", "org/large"
 BOTH = ("--weak", WEAK, "--strong", STRONG)
@@ -195,7 +200,9 @@ def test_an_explanation_agrees_with_the_decision() -> None:
     assert (proof["tier"], proof["code"]) == ("large", "hard")
     assert proof["score"]["need"] >= proof["threshold"]
     assert {one["name"] for one in proof["features"]} >= {"kind_proof"}
-    assert proof["nearest_prompts"] is None
+    nearest = proof["nearest_prompts"]
+    assert [one["cosine"] for one in nearest] == proof["cosines"]
+    assert all(one["source"] and one["prompt"] for one in nearest)
     assert told("explain", "What is the capital of France?")["tier"] == "small"
 
 
@@ -205,10 +212,38 @@ def test_a_prompt_can_come_through_a_pipe() -> None:
     assert json.loads(piped) == told("explain", prompt)
 
 
-def test_an_explanation_in_a_terminal_names_features_and_what_the_artefact_lacks() -> None:
-    shown = router("explain", "Prove that 2 + 2 = 4.").stdout
-    for words in ("kind_proof", "all of the embedding", "not in the artefact", "P(small right)"):
+def test_an_explanation_in_a_terminal_names_features_and_the_nearest_prompts() -> None:
+    lines = (DEFAULT_ARTEFACT / SAMPLE_FILE).read_text(encoding="utf-8").splitlines()
+    ours = [one["prompt"] for one in map(json.loads, lines) if one["source"] == "own"]
+    known = min(ours, key=lambda text: (abs(len(text) - 30), text))
+    shown = router("explain", known).stdout
+    for words in ("kind_proof", "all of the embedding", "P(small right)"):
         assert words in " ".join(shown.split())
+    assert re.search(rf"1\.00 +│ own +│ {re.escape(known)} ", shown)
+
+
+def test_marks_in_a_training_prompt_are_shown_as_they_are(tmp_path: Path) -> None:
+    shutil.copytree(DEFAULT_ARTEFACT, folder := tmp_path / "marked")
+    rows = len(Scorer.load(folder).weights.sample)
+    sample = pack_sample([TrainingPrompt("own", "[asy]draw();[/asy] [red]")] * rows)
+    (folder / SAMPLE_FILE).write_bytes(sample)
+    manifest = json.loads((folder / MANIFEST_FILE).read_text())
+    manifest[SAMPLE_SHA256] = hashlib.sha256(sample).hexdigest()
+    (folder / MANIFEST_FILE).write_text(json.dumps(manifest))
+    assert "[asy]draw();[/asy] [red]" in router("explain", "Hello", "--weights", str(folder)).stdout
+
+
+def test_weights_that_have_not_kept_their_prompts_explain_without_them() -> None:
+    old = ("explain", "Prove that 2 + 2 = 4.", "--weights", "router/weights/v1")
+    assert told(*old)["nearest_prompts"] is None
+    assert "has not kept the prompts" in " ".join(router(*old).stdout.split())
+
+
+def test_a_sample_that_was_changed_is_refused_by_its_folder(tmp_path: Path) -> None:
+    shutil.copytree(DEFAULT_ARTEFACT, folder := tmp_path / "changed")
+    (folder / SAMPLE_FILE).write_text("")
+    words = refused("explain", "Hello", "--weights", str(folder))
+    assert str(folder) in words and SAMPLE_FILE in words
 
 
 def test_training_without_its_files_says_which_are_missing(tmp_path: Path) -> None:

@@ -1,10 +1,21 @@
 """What is learned is compared within a source, and does not depend on case."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from router.candidates import fit_both, levels, logistic_weights, reference_level
+from router.candidates import (
+    SAMPLE_ROWS,
+    fit_both,
+    levels,
+    logistic_weights,
+    reference_level,
+    sampled,
+    sampled_prompts,
+)
 from router.dataset import FOLDS, REFERENCE, SOURCES, Table
+from router.explain import QUOTED_CHARS, TrainingPrompt
 from router.features import NAMES, STEADY
 from router.score import EMBEDDING_SIZE, mean_logits, sigmoid
 
@@ -70,3 +81,24 @@ def test_a_logistic_regression_finds_what_made_its_labels():
     share = sigmoid(inputs @ [1.0, -0.5, 0.0] + 0.3 + offset)
     found = logistic_weights(inputs, share, offset, c=1e3)
     assert found == pytest.approx([1.0, -0.5, 0.0, 0.3], abs=0.01)
+
+
+def test_the_prompts_kept_are_those_of_the_embeddings_kept(table: Table):
+    rows = np.arange(SIZE // 2)
+    texts = tuple(f"prompt\n {row}" for row in range(SIZE))
+    embeddings = np.repeat(np.arange(SIZE, dtype=np.float32)[:, None], EMBEDDING_SIZE, axis=1)
+    known = replace(table, prompt=texts, embeddings=embeddings)
+    repeated = np.concatenate([rows, rows[:100]])
+    kept = fit_both(known, repeated).sample[:, 0].astype(int)
+    assert len(set(kept)) == SAMPLE_ROWS
+    assert list(sampled_prompts(known, rows)) == [
+        TrainingPrompt(str(table.source[row]), f"prompt {row}") for row in kept
+    ]
+
+
+def test_a_long_prompt_is_cut(table: Table):
+    rows = np.arange(SIZE)
+    long = replace(table, prompt=("word  " * 100,) * SIZE)
+    assert {one.prompt for one in sampled_prompts(long, rows)} == {("word " * 32).strip()}
+    assert QUOTED_CHARS == 160
+    assert set(sampled(rows)) <= set(rows)

@@ -2,16 +2,19 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from router import card
-from router.dataset import FOLDS, OWN, SOURCES, Table
+from router.candidates import SAMPLE_ROWS, sampled
+from router.dataset import FOLDS, OWN, OWN_HELD_OUT, SOURCES, Table
 from router.evaluate import Interval
+from router.explain import QUOTED_CHARS, read_sample
 from router.features import NAMES
-from router.score import EMBEDDING_SIZE
-from router.train import OWN_WEIGHT, Unseen, calibrated, splits, weighted
+from router.score import EMBEDDING_SIZE, Scorer
+from router.train import OWN_WEIGHT, Unseen, calibrated, splits, weighted, write
 
 SERVING = ("router.policy", "router.score", "router.features", "router.embed")
 FOR_TRAINING = {"pandas", "sklearn", "lightgbm", "pyarrow", "scipy"}
@@ -69,7 +72,8 @@ def test_calibration_does_not_see_the_fold_it_calibrates(table: Table):
     assert not np.array_equal(before[~here], after[~here])
 
 
-def test_the_card_tells_what_was_measured():
+@pytest.fixture
+def study() -> card.Study:
     interval = Interval(0.612, 0.600, 0.624)
     line = card.Line("mmlu", 1234, 0.5, 0.7, interval, 0.3, 0.6, interval, 0.02, 0.03)
     own = card.Own(10, 0.9, 20, 0.8)
@@ -79,9 +83,12 @@ def test_the_card_tells_what_was_measured():
         (card.Learning("maths", (0.53, 0.62), (0.2, 0.04)),),
         (card.Reworded("upper case", 0.701, 0.02),),
     )
-    study = card.Study(
+    return card.Study(
         (candidate,), (line,), (line,), own, own, gates, 0.13, 0.75, 0.5, (0.6, 1.0, 0.3)
     )
+
+
+def test_the_card_tells_what_was_measured(study: card.Study):
     page = card.render("v9", study)
     for told in (
         "v9",
@@ -93,5 +100,29 @@ def test_the_card_tells_what_was_measured():
         "ridge",
         "0.620",
         "upper case",
+        f"{SAMPLE_ROWS} of these prompts",
+        f"{QUOTED_CHARS} characters",
     ):
         assert told in page
+
+
+def test_what_is_written_is_an_artefact_with_its_sampled_prompts(tmp_path: Path, study: card.Study):
+    size = 2 * SAMPLE_ROWS
+    table = Table(
+        source=np.array([OWN, OWN_HELD_OUT] * SAMPLE_ROWS),
+        subject=np.full(size, ""),
+        prompt=tuple(f"prompt {index}" for index in range(size)),
+        right=np.zeros((size, 2)),
+        target=np.zeros((size, 2)),
+        embeddings=np.zeros((size, EMBEDDING_SIZE), dtype=np.float32),
+        surfaces=np.zeros((size, len(NAMES)), dtype=np.float32),
+        fold=np.zeros(size, dtype=np.intp),
+    )
+    write(tmp_path, "v9", table, study, Scorer.load().weights)
+    written = Scorer.load(tmp_path)
+    assert written.version == "v9"
+    kept = read_sample(tmp_path, written.weights)
+    assert kept is not None
+    rows = sampled(weighted(table, table.of(OWN)))
+    assert [one.prompt for one in kept] == [f"prompt {row}" for row in rows]
+    assert {one.source for one in kept} == {OWN}
