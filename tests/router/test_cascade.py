@@ -52,6 +52,17 @@ def test_unsure_tokens_raise_the_doubt_and_sure_ones_lower_it():
     assert unsure.failed == ("uncertain_tokens",)
 
 
+@given(st.lists(st.floats(-15.0, 0.0), min_size=1, max_size=40), st.floats(0.0, 5.0))
+def test_more_surprise_never_lowers_the_doubt(tokens, more):
+    before = judge(QUESTION, RIGHT, tokens).value
+    assert judge(QUESTION, RIGHT, [each - more for each in tokens]).value >= before - 1e-6
+
+
+def test_a_sound_answer_is_kept_and_a_refusal_is_not_at_the_default_cut_off():
+    assert judge(QUESTION, RIGHT).value < 0.5
+    assert judge(QUESTION, "I cannot answer that, there is not enough information.").value > 0.5
+
+
 def test_no_tokens_are_as_good_as_none_at_hand():
     assert judge(QUESTION, RIGHT, []) == judge(QUESTION, RIGHT, None)
 

@@ -69,3 +69,13 @@ def test_no_more_than_256_tokens_are_embedded():
     embedder = MiniLM.installed()
     assert embedder.count_tokens("cab " * 254) == 256
     assert embedder.count_tokens("cab " * 5000) == 256
+
+
+@pytest.mark.parametrize("text", ["How do I reset my password?", "", "cab " * 400])
+def test_tokens_come_with_the_same_row(text: str):
+    embedder = MiniLM.installed()
+    row, ids, states = embedder.embed_tokens(text)
+    assert np.array_equal(row, embedder.embed([text])[0])
+    assert states.shape == (len(ids), EMBEDDING_SIZE) == (embedder.count_tokens(text), 384)
+    mean = states.mean(axis=0)
+    assert row == pytest.approx(mean / np.linalg.norm(mean), abs=1e-5)

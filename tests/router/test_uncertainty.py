@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.uncertainty import MAX_SURPRISE, NAMES, doubt, features, perplexity
+from router.uncertainty import MAX_SURPRISE, NAMES, WEIGHTS, doubt, features, perplexity
 
 logprobs = st.lists(st.floats(max_value=0.0) | st.just(math.nan), max_size=60)
 ordinary = st.lists(st.floats(-15.0, 0.0), min_size=1, max_size=60)
@@ -79,3 +79,18 @@ def test_perplexity_is_at_least_one(values: list[float]):
 def test_perplexity_of_nothing_is_refused(values: list[float | None]):
     with pytest.raises(ValueError, match="at least one"):
         perplexity(values)
+
+
+def test_no_weight_is_negative_and_none_is_of_length():
+    assert set(WEIGHTS) <= set(NAMES) - {"tokens"}
+    assert min(WEIGHTS.values()) > 0
+
+
+def test_tokens_of_probability_less_than_a_half_speak_against_an_answer():
+    assert doubt([math.log(0.6)] * 40) < 0.5 < doubt([math.log(0.4)] * 40)
+
+
+@given(ordinary, st.integers(1, 60))
+def test_a_prefix_has_a_doubt_of_its_own(values: list[float], count: int):
+    assert 0.0 <= doubt(values[:count]) <= 1.0
+    assert doubt([-0.01] * count) < doubt([-2.0] * count)
