@@ -1,16 +1,19 @@
 """Who may be answered from the exact cache, and which answers may be kept.
 
-Promised: a request whose answer is meant to vary is never looked up unless its caller asked for
-it, and only complete answers are kept. All of it is pure.
-Not covered: budgets, tenants' policies and semantic hits.
+Promised: a request whose answer is meant to vary is never looked up unless its caller or the
+settings ask for it; one that offers tools only where the settings allow it; and only complete
+answers are kept. All of it is pure.
+Not covered: budgets, and semantic hits.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from core.caching import CacheRules
 from core.errors import BadRequest
 
 HEADER = "x-hansom-cache"
+DEFAULT = CacheRules()
 
 # `length` is an answer the same request would get again: the output limit is part of the key, or
 # of the policy version when the gateway set it. What was cut by a deadline or a client that left
@@ -20,11 +23,15 @@ FINISHED = frozenset({"stop", "length", "tool_calls", "function_call"})
 
 @dataclass(frozen=True, slots=True)
 class Directives:
-    """What the caller's headers say. `opted` is None when `x-hansom-cache` is absent."""
+    """What the caller's headers say. `opted` is None when `x-hansom-cache` is absent.
+
+    `max_age_s`: an older answer is not wanted; None when any will do.
+    """
 
     opted: bool | None = None
     no_cache: bool = False
     no_store: bool = False
+    max_age_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +61,12 @@ class Storable:
 
 
 def directives(headers: Mapping[str, str]) -> Directives:
-    """Read `x-hansom-cache: on|off` and `Cache-Control: no-store, no-cache`.
+    """Read `x-hansom-cache: on|off` and `Cache-Control: no-store, no-cache, max-age=N`.
 
     `headers` ignores case or has lower-case names. Other Cache-Control words are ignored, as
     HTTP asks. Raises `BadRequest` for another value of `x-hansom-cache`: a mistyped `off` must
-    not be answered from the cache.
+    not be answered from the cache. A `max-age` that is no number counts as 0: staleness is what
+    its sender wants to avoid.
     """
     wish = headers.get(HEADER)
     opted = None
@@ -67,23 +75,38 @@ def directives(headers: Mapping[str, str]) -> Directives:
         if opted is None:
             raise BadRequest(f"`{HEADER}` must be `on` or `off` (got {wish!r}).", param=HEADER)
     words = {word.strip().lower() for word in headers.get("cache-control", "").split(",")}
-    return Directives(opted, no_cache="no-cache" in words, no_store="no-store" in words)
+    ages_s = [_seconds(word) for word in words if word.startswith("max-age=")]
+    age_s = min(ages_s, default=None)
+    no_cache = "no-cache" in words or age_s == 0
+    return Directives(opted, no_cache, "no-store" in words, age_s or None)
 
 
-def eligible(body: Mapping[str, object], wish: Directives) -> Eligibility:
+def _seconds(word: str) -> int:
+    number = word.partition("=")[2].strip('" ')
+    return int(number) if number.isascii() and number.isdigit() else 0
+
+
+def eligible(
+    body: Mapping[str, object], wish: Directives, rules: CacheRules = DEFAULT
+) -> Eligibility:
     """Decide for one request; an `off` or a `no-store` outweighs an `on`."""
+    if not rules.exact:
+        return Eligibility(False, False, "switched off")
     if wish.opted is False:
         return Eligibility(False, False, "opted out")
     if wish.no_store:
         return Eligibility(False, False, "no-store")
-    if not wish.opted and (refusal := _refusal(body)):
+    if not rules.tool_calls and (body.get("tools") or body.get("functions")):
+        # A tool call is usually about the state of the world at this moment, or changes it.
+        return Eligibility(False, False, "tools")
+    if not wish.opted and (refusal := _refusal(body, rules)):
         return Eligibility(False, False, refusal)
     if wish.no_cache:
         return Eligibility(False, True, "no-cache")
     if _wants_usage_per_chunk(body):
         # A replay has the usage of the whole answer only.
         return Eligibility(False, True, "usage per chunk")
-    return Eligibility(True, True, "opted in" if wish.opted else "deterministic")
+    return Eligibility(True, True, "opted in" if wish.opted else _why(body))
 
 
 def storable(facts: AnswerFacts, *, max_bytes: int) -> Storable:
@@ -97,18 +120,19 @@ def storable(facts: AnswerFacts, *, max_bytes: int) -> Storable:
     return Storable(True, "complete")
 
 
-def _refusal(body: Mapping[str, object]) -> str | None:
+def _refusal(body: Mapping[str, object], rules: CacheRules) -> str | None:
     """Why a request that did not opt in stays out, or None."""
-    if body.get("tools") or body.get("functions"):
-        # A tool call is usually about the state of the world at this moment.
-        return "tools"
     if body.get("n") not in (None, 1):
         return "several choices"
     temperature = body.get("temperature")
-    if isinstance(temperature, bool) or temperature != 0:
+    if not rules.sampled and (isinstance(temperature, bool) or temperature != 0):
         # Absent is not 0: the engine then takes the model's own default.
         return "not deterministic"
     return None
+
+
+def _why(body: Mapping[str, object]) -> str:
+    return "deterministic" if body.get("temperature") == 0 else "sampled"
 
 
 def _wants_usage_per_chunk(body: Mapping[str, object]) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 
 import orjson
 
+from core.caching import Scope
 from core.errors import BadRequest
 
 KEY_PREFIX = "hansom:exact:"
@@ -58,6 +59,7 @@ def exact_key(
 ) -> str:
     """`hansom:exact:{<tenant hash>}:<sha256>`; the braces keep a tenant in one cluster slot.
 
+    `tenant` is whoever shares answers: see `owner`.
     `policy_version` must change whenever the same body could be answered otherwise: router
     weights, tier, model revision, or anything the gateway itself adds to a body.
     Raises `BadRequest` for a body nested too deeply to be written as JSON.
@@ -65,6 +67,19 @@ def exact_key(
     known = [1, endpoint, tenant, policy_version, canonical(body, endpoint)]
     owner = hashlib.sha256(tenant.encode("utf-8", "surrogatepass")).hexdigest()[:16]
     return f"{KEY_PREFIX}{{{owner}}}:{hashlib.sha256(_json(known)).hexdigest()}"
+
+
+def owner(scope: Scope, *, tenant: str, team: str, key: str) -> str:
+    """Who shares answers under this scope. A team, or a key, is one of its tenant.
+
+    Only `shared`, which an operator must choose, crosses tenants.
+    """
+    if scope == "shared":
+        return "shared:"
+    if scope == "tenant":
+        return f"tenant:{tenant}"
+    own = team if scope == "team" else key
+    return f"{scope}:{len(tenant)}:{tenant}:{own}"
 
 
 def canonical(body: Mapping[str, object], endpoint: str) -> dict[str, object]:

@@ -10,6 +10,12 @@ from collections.abc import Sequence
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ResponseError
+
+from cache.redis_facts import RedisFacts
+
+# A vector set that nobody makes.
+_NO_SET = "hansom:none"
 
 
 class RedisStore:
@@ -36,6 +42,15 @@ class RedisStore:
     async def ping(self) -> None:
         """Return when Redis answers; raises `redis.RedisError` or `OSError`."""
         await self._redis.ping()
+
+    async def facts(self) -> RedisFacts:
+        """What this Redis is; raises `redis.RedisError` or `OSError`."""
+        info = await self._redis.info()
+        try:
+            await self._redis.vset().vcard(_NO_SET)
+        except ResponseError:  # unknown command
+            return RedisFacts.from_info(info, vector_sets=False)
+        return RedisFacts.from_info(info, vector_sets=True)
 
     async def close(self) -> None:
         """Close all connections."""

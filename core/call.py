@@ -58,7 +58,7 @@ class Call:
     `body` is the JSON object of the request as it will be passed to an engine.
     `deadline_s` counts from `arrived_s`, both on the monotonic clock; `ttft_deadline_s` is the
     longest wait for the first token that the caller accepts, None when it named none; `domain` is
-    the caller's word for what the call is about.
+    the caller's word for what the call is about; `team` and `key` are who of the tenant asks.
     """
 
     call_id: str
@@ -75,6 +75,8 @@ class Call:
     value: Value = Value.NORMAL
     ttft_deadline_s: float | None = None
     domain: str = ""
+    team: str = ""
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

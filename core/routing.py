@@ -17,10 +17,17 @@ class Cascade(Frozen):
 
     doubt: float = Field(0.5, ge=0, le=1)
     predict: bool = True
-    hold_streams: bool = False
+    streams: Literal["route", "prefix", "hold"] = "route"
+    prefix_tokens: int = Field(16, ge=1, le=256)
     logprobs: bool = True
     second_sample: bool = False
     perplexity: float | None = Field(None, gt=1)
+
+    @model_validator(mode="after")
+    def _prefix_is_judged(self) -> Self:
+        if self.streams == "prefix" and not self.logprobs:
+            raise ValueError("streams: prefix judges log-probabilities, so logprobs must be true")
+        return self
 
 
 class RouterMemory(Frozen):
@@ -51,7 +58,7 @@ class RouterSettings(Frozen):
     """How `model: auto` is routed. `threshold` None means the one the weights were shipped with."""
 
     strategy: StrategyName = "learned"
-    weights: Path = Path("router/weights/v2")
+    weights: Path = Path("router/weights/v3")
     threshold: float | None = Field(None, ge=-1, le=1)
     promise: Path | None = None
     timeout_s: float = Field(2.0, gt=0)

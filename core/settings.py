@@ -12,6 +12,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from core.caching import CacheSettings
 from core.errors import SettingsError
 from core.frozen import Frozen, Replicas
 from core.money import Price
@@ -148,16 +149,6 @@ class Tier(Frozen):
                 f"per replica, and accelerator.per_replica is {gpus}"
             )
         return self
-
-
-class CacheSettings(Frozen):
-    """The exact cache. `redis_url` None means the Redis that `hansom serve` starts itself."""
-
-    redis_url: str | None = None
-    exact: bool = True
-    ttl_s: int = Field(3600, ge=1)
-    timeout_s: float = Field(0.25, gt=0)
-    max_answer_bytes: int = Field(1_048_576, ge=1024)
 
 
 class LedgerSettings(Frozen):

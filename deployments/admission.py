@@ -18,7 +18,7 @@ from core.ids import new_id
 from core.settings import Settings
 from core.wire import ChatBody, CompletionBody, check
 
-_MAX_DOMAIN_CHARS = 100
+_MAX_WORD_CHARS = 100
 AUTO = "auto"
 ANONYMOUS = "anonymous"
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -120,11 +120,12 @@ class Admission:
             raise BadRequest(
                 "`stream_options` is only allowed when `stream` is true.", param="stream_options"
             )
+        who = tenant(headers)
         return Call(
             call_id=new_id(),
             request_id=id_,
             endpoint=endpoint,
-            tenant=tenant(headers),
+            tenant=who,
             requested=checked.model,
             body=body,
             stream=bool(checked.stream),
@@ -134,7 +135,9 @@ class Admission:
             risk=risk(headers),
             value=value(headers),
             ttft_deadline_s=deadline(headers),
-            domain=headers.get("x-hansom-domain", "")[:_MAX_DOMAIN_CHARS],
+            domain=headers.get("x-hansom-domain", "")[:_MAX_WORD_CHARS],
+            team=headers.get("x-hansom-team", "")[:_MAX_WORD_CHARS],
+            key=who,
         )
 
     def tier_of(self, model: str) -> str:

@@ -49,6 +49,11 @@ class Attempt:
         self._closed = False
 
     @property
+    def call(self) -> Call:
+        """The call that it is for."""
+        return self._call
+
+    @property
     def tier(self) -> Tier:
         """The tier that is tried."""
         return self._tier

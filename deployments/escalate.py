@@ -3,22 +3,25 @@
 Promises: the client sees one answer; what judging needs and the client did not ask for
 (log-probabilities) is taken out again; the reason says what was found. Judging is pure
 (`router.cascade`); the order of attempts is the pipeline's.
-Not covered: a stream that must begin at once. It is routed by the score alone, unless
-`router.cascade.hold_streams` says that it may wait for the judged answer.
+Not covered: a stream that must begin at once. `router.cascade.streams` says whether it is routed by
+the score alone, waits for the judged answer, or is judged by its first tokens
+(`deployments.prefix`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import orjson
 
-from core.call import Call, Decision, Usage
+from core.call import Call, Decision, Endpoint, Usage
 from core.settings import Settings
 from deployments.attempt import Attempt
 from deployments.board import conversation
 from deployments.generate import Ride
 from deployments.stream import parse_usage
+from ledger.line import Outcome
+from router import uncertainty
 from router.cascade import Doubt, judge
 from router.conversation import question
 from router.terms import Code
@@ -39,11 +42,22 @@ class Held:
         answer = orjson.loads(body)
         try:
             self._choices: list[dict[str, Any]] = list(answer["choices"])
-            self._logprobs = [_logprobs(choice) for choice in self._choices]
+            self._logprobs = [logprobs_of(choice) for choice in self._choices]
         except (LookupError, TypeError, AttributeError) as error:
             raise ValueError(f"an answer of another form: {error!r}") from error
         self.usage: Usage = parse_usage(answer.get("usage"))
         self.body = body
+
+    def give_up(self) -> int:
+        """Settle its attempt as one whose answer was not given; its cost, micro-USD."""
+        cache = self._ride.miss.result
+        self.attempt.close(Outcome.SUCCESS, self.usage, cache=cache, served=False)
+        return self.attempt.cost_usd_micros(self.usage)
+
+    @property
+    def passed(self) -> str:
+        """Why it is kept when nothing speaks against it."""
+        return "its answer passed the checks"
 
     def because(self, words: str) -> Ride:
         """Its ride, with what was found in the reason."""
@@ -71,13 +85,30 @@ class Held:
         ]
         return max(found, key=lambda one: one.value, default=Doubt(0.0, ()))
 
+    def token_doubt(self) -> float | None:
+        """The doubt in the tokens of its most doubtful choice; None without any to judge."""
+        found = [
+            uncertainty.doubt(logprobs)
+            for choice, logprobs in zip(self._choices, self._logprobs, strict=True)
+            if logprobs and not _calls_tools(choice)
+        ]
+        return max(found, default=None)
+
 
 def to_hold(ride: Ride, *, logprobs: bool) -> Ride:
     """The ride as the engine is asked: whole, and with log-probabilities when they are wanted."""
     body = {name: value for name, value in ride.call.body.items() if name not in _STREAMED}
-    if logprobs and not wants_logprobs(ride.call):
-        body["logprobs"] = True if "messages" in body else 0
-    return replace(ride, call=replace(ride.call, body=body, stream=False))
+    held = replace(ride, call=replace(ride.call, body=body, stream=False))
+    return with_logprobs(held) if logprobs else held
+
+
+def with_logprobs(ride: Ride) -> Ride:
+    """The ride with log-probabilities asked for, unless the client did so itself."""
+    call = ride.call
+    if wants_logprobs(call):
+        return ride
+    body = call.body | {"logprobs": True if call.endpoint is Endpoint.CHAT else 0}
+    return replace(ride, call=replace(call, body=body))
 
 
 def dearer(settings: Settings, decision: Decision, tier: str) -> list[str]:
@@ -87,8 +118,8 @@ def dearer(settings: Settings, decision: Decision, tier: str) -> list[str]:
     return [name for name in above if name in decision.fallbacks]
 
 
-def escalated(ride: Ride, upper: list[str], against: str, spent_usd_micros: int) -> Ride:
-    """The same call for the dearest of `upper`, then the others."""
+def escalated(ride: Ride, upper: list[str], against: str, earlier: Callable[[], int]) -> Ride:
+    """The same call for the dearest of `upper`, then the others; `earlier` as in `Ride`."""
     decision = ride.decision
     order = upper[::-1]
     reason = f"{decision.reason}; its answer is doubtful ({against}): {order[0]} instead"
@@ -100,12 +131,13 @@ def escalated(ride: Ride, upper: list[str], against: str, spent_usd_micros: int)
         fallbacks=tuple(order[1:]),
         doubt=None,
     )
-    return replace(ride, decision=up, spent_usd_micros=spent_usd_micros)
+    return replace(ride, decision=up, earlier=earlier)
 
 
 def wants_logprobs(call: Call) -> bool:
-    """Whether the client itself asked for them."""
-    return call.body.get("logprobs") not in (None, False)
+    """Whether the client itself asked for them; in the older form 0 asks for the chosen tokens'."""
+    asked = call.body.get("logprobs")
+    return bool(asked) if call.endpoint is Endpoint.CHAT else asked is not None
 
 
 def _calls_tools(choice: Mapping[str, Any]) -> bool:
@@ -119,8 +151,8 @@ def _text(choice: Mapping[str, Any]) -> str:
     return text if isinstance(text, str) else ""
 
 
-def _logprobs(choice: Mapping[str, Any]) -> list[float] | None:
-    """Of the tokens that were chosen, in OpenAI's chat form or its older one."""
+def logprobs_of(choice: Mapping[str, Any]) -> list[float] | None:
+    """Of the tokens that were chosen, in OpenAI's chat form or its older one, whole or streamed."""
     found = choice.get("logprobs")
     if not isinstance(found, dict):
         return None

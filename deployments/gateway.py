@@ -81,7 +81,11 @@ class Gateway:
             SmallModel(books, self._tiers[settings.tiers[0].name], settings.router.timeout_s),
         )
         cache = ExactCache(
-            self._store, clock, ttl_s=settings.cache.ttl_s, timeout_s=settings.cache.timeout_s
+            self._store,
+            clock,
+            timeout_s=settings.cache.timeout_s,
+            lookup_timeout_s=settings.cache.lookup_timeout_s,
+            ttl_jitter=settings.cache.ttl_jitter,
         )
         self._pipeline = Pipeline(
             books, board, cache, self._tiers, answer_version(settings, router_version)
@@ -160,9 +164,9 @@ class Gateway:
 
 
 def answer_version(settings: Settings, router_version: str) -> str:
-    """What retires cached answers when it changes: models, their engines, and the router."""
+    """What retires cached answers when it changes: models, engines, prices, and the router."""
     tiers = [
-        tier.model_dump_json(include={"name", "model", "source", "quantization", "engine"})
+        tier.model_dump_json(include={"name", "model", "source", "quantization", "engine", "price"})
         for tier in settings.tiers
     ]
     policy = settings.router.model_dump_json(

@@ -6,9 +6,9 @@ closes the connection to the engine, which aborts the work there.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import orjson
@@ -27,7 +27,7 @@ from deployments.attempt import Attempt
 from deployments.exchange import Exchange
 from deployments.handles import TierReplicas
 from deployments.reply import Reply, closing_object, headers
-from deployments.stream import SseRelay, error_event, parse_usage
+from deployments.stream import Blocks, SseRelay, error_event, parse_usage
 from ledger.line import CacheResult, Outcome
 
 Store = Callable[[str, Attempt, bytes, Usage], None]
@@ -44,15 +44,20 @@ class Miss:
 
 @dataclass(frozen=True, slots=True)
 class Ride:
-    """A call on its way, what was decided, and what earlier attempts of it cost."""
+    """A call on its way, and what was decided.
+
+    `earlier` is called when its answer is complete: it settles the attempts that were given up for
+    it, if they are not yet, and returns their cost in micro-USD.
+    """
 
     call: Call
     decision: Decision
     miss: Miss
-    spent_usd_micros: int = 0
+    earlier: Callable[[], int] = field(default=lambda: 0)
 
 
 Whole = Callable[[Ride, Attempt, bytes], Result]
+Begun = Callable[[Ride, Attempt, Exchange], Awaitable[Reply | Result]]
 
 
 class ReplicaFailed(Exception):
@@ -69,14 +74,14 @@ async def generate(
     attempt: Attempt,
     replicas: TierReplicas,
     skip: frozenset[str],
-    store: Store,
     whole: Whole[Result],
+    begun: Begun[Result],
 ) -> Reply | Result:
-    """Answer `ride` on a replica not in `skip`; `whole` makes what a plain answer is worth.
+    """Answer `ride` on a replica not in `skip`.
 
-    Raises `ReplicaFailed` when another replica may do better, else the `HansomError` for the
-    client. The attempt is closed in every case, for a stream when the stream ends, and for a plain
-    answer by `whole`.
+    `whole` says what becomes of a plain answer and closes its attempt; `begun` says what becomes of
+    a stream, whose attempt is closed when the stream ends. Raises `ReplicaFailed` when another
+    replica may do better, else the `HansomError` for the client, with the attempt closed.
     """
     upstream: Exchange | None = None
     chosen = ""
@@ -93,46 +98,52 @@ async def generate(
         if upstream.status != 200:
             raise _refusal(upstream.status, await upstream.read(), attempt.tier.name)
         if ride.call.stream:
-            return await _open_stream(ride, attempt, upstream, store)
+            return await begun(ride, attempt, upstream)
         body = await upstream.read()
         upstream.close()
         return whole(ride, attempt, body)
     except BaseException as error:
         if upstream is not None:
             upstream.close()
-        told = _settled(error, ride.call, attempt, chosen)
+        close_failed(attempt, error)
+        told = _told(error, ride.call, attempt.tier.name, chosen)
         if told is error:
             raise
         raise told from error
 
 
-def _settled(error: BaseException, call: Call, attempt: Attempt, replica: str) -> BaseException:
-    """Close the attempt for what ended it, and say what the caller is to be told."""
-    tier = attempt.tier.name
+def close_failed(attempt: Attempt, error: BaseException, usage: Usage = Usage()) -> None:  # noqa: B008
+    """Close an attempt that the client has seen nothing of, for what ended it."""
+    if isinstance(error, asyncio.CancelledError):
+        attempt.close(Outcome.CANCELLED, usage)
+    elif isinstance(error, ConnectionError):
+        attempt.close(Outcome.ERROR, usage, error="engine_unreachable")
+    elif isinstance(error, ValueError):
+        attempt.close(Outcome.ERROR, usage, error="engine_nonsense")
+    elif isinstance(error, TimeoutError):
+        attempt.close(Outcome.TIMEOUT, usage, error="deadline_exceeded")
+    elif isinstance(error, BadRequest):
+        attempt.close(Outcome.REFUSED, usage, error=error.code or "bad_request")
+    else:
+        code = error.code if isinstance(error, HansomError) else None
+        attempt.close(Outcome.ERROR, usage, error=code or type(error).__name__)
+
+
+def _told(error: BaseException, call: Call, tier: str, replica: str) -> BaseException:
+    """What the caller is told of what ended an attempt; `error` itself when that is all."""
     if isinstance(error, ConnectionError):
-        attempt.close(Outcome.ERROR, Usage(), error="engine_unreachable")
         return ReplicaFailed(
             replica,
             EngineFailed(f"Tier {tier!r} did not answer ({type(error).__name__}). Try again."),
         )
     if isinstance(error, ValueError):
-        attempt.close(Outcome.ERROR, Usage(), error="engine_nonsense")
         return ReplicaFailed(
             replica, EngineFailed(f"Tier {tier!r} did not answer in OpenAI's form ({error}).")
         )
     if isinstance(error, TimeoutError):
-        attempt.close(Outcome.TIMEOUT, Usage(), error="deadline_exceeded")
         return deadline_exceeded(call)
-    if isinstance(error, BadRequest):
-        attempt.close(Outcome.REFUSED, Usage(), error=error.code or "bad_request")
-        return error
-    if isinstance(error, HansomError):
-        attempt.close(Outcome.ERROR, Usage(), error=error.code or type(error).__name__)
-        return ReplicaFailed(replica, error) if replica else error
-    if isinstance(error, asyncio.CancelledError):
-        attempt.close(Outcome.CANCELLED, Usage())
-        return error
-    attempt.close(Outcome.ERROR, Usage(), error=type(error).__name__)
+    if isinstance(error, HansomError) and not isinstance(error, BadRequest) and replica:
+        return ReplicaFailed(replica, error)
     return error
 
 
@@ -158,43 +169,58 @@ def settle(ride: Ride, attempt: Attempt, body: bytes, store: Store) -> Reply:
     attempt.close(Outcome.SUCCESS, usage, cache=ride.miss.result)
     if ride.miss.store_key:
         store(ride.miss.store_key, attempt, body, usage)
-    cost, cache = attempt.cost_usd_micros(usage) + ride.spent_usd_micros, ride.miss.result
+    cost, cache = attempt.cost_usd_micros(usage) + ride.earlier(), ride.miss.result
     sent = headers(ride.call, ride.decision, attempt.tier, cache=cache, cost_usd_micros=cost)
     return Reply(200, body, sent)
 
 
-async def _open_stream(
-    ride: Ride,
-    attempt: Attempt,
-    upstream: Exchange,
-    store: Store,
-) -> Reply:
+async def open_stream(ride: Ride, attempt: Attempt, upstream: Blocks, store: Store) -> Reply:
     """Wait for the first events, so that an engine that fails before them can be replaced."""
+    relay = new_relay(ride, attempt)
+    first = b""
+    while not first and not relay.finished:
+        first = fed(relay, await upstream.block())
+    return await pass_on(ride, attempt, upstream, relay, first, store)
+
+
+def new_relay(ride: Ride, attempt: Attempt) -> SseRelay:
+    """The relay of one attempt's stream to the client."""
     call = ride.call
 
     def closing(usage: Usage) -> dict[str, object]:
-        cost = attempt.cost_usd_micros(usage) + ride.spent_usd_micros
+        cost = attempt.cost_usd_micros(usage) + ride.earlier()
         return closing_object(call, attempt.tier, cache=ride.miss.result, cost_usd_micros=cost)
 
-    relay = SseRelay(want_usage=call.include_usage, keep=bool(ride.miss.store_key), closing=closing)
-    first = b""
-    while not first and not relay.finished:
-        block = await upstream.block()
-        if not block:
-            raise EngineFailed("The engine closed the stream before its first token.")
-        first = relay.feed(block)
+    return SseRelay(want_usage=call.include_usage, keep=bool(ride.miss.store_key), closing=closing)
+
+
+def fed(relay: SseRelay, block: bytes) -> bytes:
+    """Feed the relay the next block, while nothing has gone to the client; what may go there.
+
+    Raises `EngineFailed` for a stream that ended, or that carries an error.
+    """
+    if not block:
+        raise EngineFailed("The engine closed the stream before its first token.")
+    events = relay.feed(block)
     if relay.failure is not None:
         raise EngineFailed(str(relay.failure.get("message") or "The engine failed."))
+    return events
+
+
+async def pass_on(
+    ride: Ride, attempt: Attempt, upstream: Blocks, relay: SseRelay, first: bytes, store: Store
+) -> Reply:
+    """The reply that begins with the events `first` and goes on as the engine does."""
     attempt.first_byte()
     body = _relay(ride, attempt, upstream, relay, first, store)
     await anext(body)  # closing a generator that never began would settle nothing
-    return Reply(200, body, headers(call, ride.decision, attempt.tier, cache=ride.miss.result))
+    return Reply(200, body, headers(ride.call, ride.decision, attempt.tier, cache=ride.miss.result))
 
 
 async def _relay(
     ride: Ride,
     attempt: Attempt,
-    upstream: Exchange,
+    upstream: Blocks,
     relay: SseRelay,
     first: bytes,
     store: Store,
@@ -203,7 +229,7 @@ async def _relay(
     outcome = Outcome.CANCELLED
     fault: HansomError | None = None
     try:
-        yield b""  # taken by `_open_stream`
+        yield b""  # taken by `pass_on`
         yield first
         try:
             while block := await upstream.block():

@@ -7,28 +7,40 @@ outlives it but the write to the cache, which has an owner and a deadline.
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import nullcontext
 from dataclasses import replace
 
 import orjson
 
-from cache.eligible import AnswerFacts, Directives, Eligibility, eligible, storable
+from cache.eligible import AnswerFacts, Directives, eligible, storable
 from cache.exact import CachedAnswer, ExactCache
-from cache.key import exact_key
+from cache.key import exact_key, owner
 from cache.replay import replay
 from core.call import Call, Decision, Usage
 from core.errors import ContextTooLong, EngineFailed, HansomError, Unavailable
 from deployments.attempt import Attempt, Books
 from deployments.board import Board
-from deployments.escalate import Held, dearer, escalated, to_hold
-from deployments.generate import Miss, ReplicaFailed, Result, Ride, Whole, generate, settle
+from deployments.escalate import Held, dearer, escalated, to_hold, with_logprobs
+from deployments.exchange import Exchange
+from deployments.generate import (
+    Begun,
+    Miss,
+    ReplicaFailed,
+    Result,
+    Ride,
+    Whole,
+    generate,
+    open_stream,
+    settle,
+)
 from deployments.handles import TierReplicas
+from deployments.prefix import HeldStream, may_watch, watching
 from deployments.reply import Reply, closing_object, headers
 from deployments.second_look import SecondLook
 from deployments.stream import with_extra
 from ledger.line import CacheResult, Kind, Outcome
 
 _REPLICAS_PER_TIER = 2
-_NO_CACHE = Eligibility(lookup=False, store=False, reason="switched off")
 
 
 class Pipeline:
@@ -51,15 +63,15 @@ class Pipeline:
         self._cache = cache
         self._tiers = tiers
         self._answer_version = answer_version
-        self._cache_on = books.settings.cache.exact
         self._look = SecondLook(books, tiers)
         self._writes: set[asyncio.Task[bool]] = set()
 
     async def look_up(self, call: Call, directives: Directives) -> Reply | Miss:
         """The reply from the cache, or what is to be known of the miss."""
-        rule = eligible(call.body, directives) if self._cache_on else _NO_CACHE
+        rules = self._books.settings.cache.rules(call.tenant, call.domain)
+        rule = eligible(call.body, directives, rules)
         key = self._key(call) if rule.lookup or rule.store else ""
-        if rule.lookup and (hit := await self._cache.get(key)):
+        if rule.lookup and (hit := await self._cache.get(key, directives.max_age_s)):
             return self._replayed(call, hit)
         result: CacheResult = "miss" if rule.lookup else "off"
         self._books.metrics.cache.labels(result).inc()
@@ -70,54 +82,74 @@ class Pipeline:
         decision = await self._board.decide(call)
         self._books.metrics.routes.labels(decision.tier, decision.code).inc()
         ride = Ride(call, decision, miss)
-        cascade = self._books.settings.router.cascade
-        if decision.doubt is None or (call.stream and not cascade.hold_streams):
-            return await self._generate(ride, self._settle)
-        held = await self._generate(to_hold(ride, logprobs=cascade.logprobs), Held)
-        assert isinstance(held, Held)  # what is to be held is asked for whole
+        held = await self._first(ride)
+        if isinstance(held, Reply):
+            return held
         try:
             return await self._judged(ride, held)
         except BaseException as error:  # whatever ends it, the held attempt leaves its line
             left = isinstance(error, asyncio.CancelledError)
             outcome, code = (Outcome.CANCELLED, None) if left else (Outcome.ERROR, "judging")
             held.attempt.close(outcome, held.usage, error=code, cache=miss.result)
+            if isinstance(held, HeldStream):
+                held.stop()
             raise
 
     async def close(self) -> None:
         """Wait for cache writes that are still under way."""
         await asyncio.gather(*self._writes, return_exceptions=True)
 
-    async def _judged(self, ride: Ride, held: Held) -> Reply:
-        """Keep a held answer, or have a dearer tier answer; a failure there keeps it after all."""
+    async def _first(self, ride: Ride) -> Reply | Held | HeldStream:
+        """The reply of the decided tier, or what of it is held back to be judged."""
+        call, cascade = ride.call, self._books.settings.router.cascade
+        if ride.decision.doubt is not None:
+            if not call.stream or cascade.streams == "hold":
+                asked = to_hold(ride, logprobs=cascade.logprobs)
+                return await self._generate(asked, Held, self._stream)
+            if cascade.streams == "prefix" and may_watch(call):
+                begun = watching(call, self._books.settings, self._store)
+                return await self._generate(with_logprobs(ride), self._settle, begun)
+        return await self._generate(ride, self._settle, self._stream)
+
+    async def _judged(self, ride: Ride, held: Held | HeldStream) -> Reply:
+        """Keep what is held, or have a dearer tier answer; a failure there keeps it after all."""
         count = self._books.metrics.escalations.labels
-        tier, usage = held.attempt.tier.name, held.usage
+        tier = held.attempt.tier.name
         upper = dearer(self._books.settings, ride.decision, tier)
         against = await self._against(ride, held, upper) if upper else ""
         if not against:
             count(tier, "kept").inc()
-            return self._kept(ride.call, held, "its answer passed the checks")
-        spent = held.attempt.cost_usd_micros(usage)
-        up = escalated(ride, upper, against, spent)
+            return await self._kept(ride.call, held, held.passed)
+        up = escalated(ride, upper, against, held.give_up)
         number = held.attempt.number + 1
         try:
-            reply = await self._generate(up, self._settle, Kind.ESCALATION, number)
+            async with held.read_on() if isinstance(held, HeldStream) else nullcontext():
+                reply = await self._generate(
+                    up, self._settle, self._stream, Kind.ESCALATION, number
+                )
         except HansomError as error:
+            if isinstance(held, HeldStream) and held.broken:
+                raise
             count(tier, "saved").inc()
             words = (
                 f"its answer is doubtful ({against}), but {up.decision.tier} failed ({error.code})"
             )
-            return self._kept(ride.call, held, words)
-        held.attempt.close(Outcome.SUCCESS, usage, cache=ride.miss.result, served=False)
+            return await self._kept(ride.call, held, words)
+        held.give_up()
         count(tier, "escalated").inc()
         return reply
 
-    async def _against(self, ride: Ride, held: Held, upper: list[str]) -> str:
-        """What speaks against a held answer, in words; empty when nothing does.
+    async def _against(self, ride: Ride, held: Held | HeldStream, upper: list[str]) -> str:
+        """What speaks against what is held, in words; empty when nothing does.
 
         The dearer questions are asked only of an answer that passed the cheaper ones.
         """
         cascade, limit = self._books.settings.router.cascade, ride.decision.doubt
         assert limit is not None
+        if isinstance(held, HeldStream):
+            if not held.whole:
+                return held.against(limit)
+            held = held.seen
         second = None
         doubt = held.doubt()
         if cascade.second_sample and held.text and doubt.value < limit:
@@ -132,8 +164,10 @@ class Pipeline:
                 return f"perplexity {found:.1f} to {reader.name}, above {cascade.perplexity:g}"
         return ""
 
-    def _kept(self, call: Call, held: Held, words: str) -> Reply:
-        """The held answer, plain or as a stream, whichever was asked."""
+    async def _kept(self, call: Call, held: Held | HeldStream, words: str) -> Reply:
+        """What is held, plain or as a stream, whichever was asked."""
+        if isinstance(held, HeldStream):
+            return await held.release(words, self._store)
         ride, body = held.because(words), held.as_asked(call)
         reply = settle(ride, held.attempt, body, self._store)
         if not call.stream:
@@ -145,8 +179,16 @@ class Pipeline:
     def _settle(self, ride: Ride, attempt: Attempt, body: bytes) -> Reply:
         return settle(ride, attempt, body, self._store)
 
+    async def _stream(self, ride: Ride, attempt: Attempt, upstream: Exchange) -> Reply:
+        return await open_stream(ride, attempt, upstream, self._store)
+
     async def _generate(
-        self, ride: Ride, whole: Whole[Result], first: Kind = Kind.ANSWER, number: int = 0
+        self,
+        ride: Ride,
+        whole: Whole[Result],
+        begun: Begun[Result],
+        first: Kind = Kind.ANSWER,
+        number: int = 0,
     ) -> Reply | Result:
         """Try the decided tier, another replica of it, then the fallbacks."""
         failure: HansomError | None = None
@@ -163,7 +205,7 @@ class Pipeline:
                 attempt = Attempt(self._books, ride.call, ride.decision, tier, kind, number)
                 number += 1
                 try:
-                    return await generate(ride, attempt, replicas, failed, self._store, whole)
+                    return await generate(ride, attempt, replicas, failed, whole, begun)
                 except ReplicaFailed as error:
                     failed |= {error.replica_id}
                     failure = error.cause
@@ -176,7 +218,9 @@ class Pipeline:
         return exact_key(
             call.body,
             endpoint=call.endpoint.value,
-            tenant=call.tenant,
+            tenant=owner(
+                self._books.settings.cache.scope, tenant=call.tenant, team=call.team, key=call.key
+            ),
             policy_version=f"{self._answer_version}:{call.risk}:{call.value}:{call.domain}",
         )
 
@@ -206,8 +250,9 @@ class Pipeline:
     def _store(self, key: str, attempt: Attempt, body: bytes, usage: Usage) -> None:
         """Write a complete answer to the cache off the critical path."""
         reasons = [choice.get("finish_reason") for choice in orjson.loads(body)["choices"]]
-        limit = self._books.settings.cache.max_answer_bytes
-        if not storable(AnswerFacts(200, reasons, len(body)), max_bytes=limit).store:
+        call, settings = attempt.call, self._books.settings.cache
+        facts = AnswerFacts(200, reasons, len(body))
+        if not storable(facts, max_bytes=settings.max_answer_bytes).store:
             return
         answer = CachedAnswer(
             body=body,
@@ -217,7 +262,8 @@ class Pipeline:
             cost_usd_micros=attempt.cost_usd_micros(usage),
             created_s=self._books.clock.wall_s(),
         )
-        task = asyncio.create_task(self._cache.put(key, answer))
+        ttl_s = settings.rules(call.tenant, call.domain).ttl_s
+        task = asyncio.create_task(self._cache.put(key, answer, ttl_s))
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
 

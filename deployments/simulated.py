@@ -21,6 +21,7 @@ from deployments.caller import Caller, CallerLeft
 _HEADERS_SSE = [(b"content-type", b"text/event-stream; charset=utf-8")]
 _HEADERS_JSON = [(b"content-type", b"application/json")]
 _WORD = " cab"
+_LOGPROB = -0.1  # of every token, where log-probabilities are asked for
 _BYTES_PER_TOKEN = 4
 _MAX_BODY_BYTES = 1 << 30  # the gateway's limit is the one that counts
 
@@ -150,6 +151,8 @@ class _Play:
         self.continuous = bool(options.get("continuous_usage_stats"))
         self.prompt_tokens = len(prompt) // _BYTES_PER_TOKEN + 1
         self.output_tokens = int(limit or settings.output_tokens)
+        asked = body.get("logprobs")
+        self.logprobs = bool(asked) if chat else asked is not None
         self.started_s = time.monotonic()
         self._head = {
             "id": f"sim-{id(self):x}",
@@ -172,6 +175,8 @@ class _Play:
         """Token number `made` as an event."""
         role = b'"role":"assistant",' if made == 1 else b""
         piece = b'"delta":{' + role + b'"content":" cab"}' if self.chat else b'"text":" cab"'
+        if self.logprobs:
+            piece += b"," + orjson.dumps({"logprobs": self._logprobs(1)})[1:-1]
         usage = b"," + orjson.dumps({"usage": self.usage(made)})[1:-1] if self.continuous else b""
         return (
             self._prefix
@@ -196,12 +201,21 @@ class _Play:
         """The answer to a request without streaming."""
         text = _WORD * self.output_tokens
         choice: dict[str, Any] = {"index": 0, "finish_reason": "stop"}
+        if self.logprobs:
+            choice["logprobs"] = self._logprobs(self.output_tokens)
         choice |= (
             {"message": {"role": "assistant", "content": text}} if self.chat else {"text": text}
         )
         kind = "chat.completion" if self.chat else "text_completion"
         usage = self.usage(self.output_tokens)
         return self._head | {"object": kind, "choices": [choice], "usage": usage}
+
+    def _logprobs(self, tokens: int) -> dict[str, Any]:
+        """Of `tokens` tokens, in the chat's form or the older one."""
+        if self.chat:
+            one = {"token": _WORD, "logprob": _LOGPROB, "bytes": [*_WORD.encode()]}
+            return {"content": [one | {"top_logprobs": []}] * tokens}
+        return {"tokens": [_WORD] * tokens, "token_logprobs": [_LOGPROB] * tokens}
 
     def too_long(self, context_tokens: int) -> dict[str, Any]:
         """vLLM's way of saying that the context is too small."""

@@ -11,6 +11,7 @@ Not covered: building a stream from a stored answer (`cache.replay`).
 
 import re
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import orjson
 
@@ -20,6 +21,16 @@ from core.errors import HansomError
 DONE = b"data: [DONE]\n\n"
 _USAGE = re.compile(rb',"usage":(?:null|\{(?:[^{}]|\{[^{}]*\})*\})')
 _SPECIAL = re.compile(rb'"finish_reason":"|"choices":\[\]|data: \[DONE\]|^data: \{"error"', re.M)
+
+
+class Blocks(Protocol):
+    """An engine's stream as it comes."""
+
+    async def block(self) -> bytes:
+        """The next bytes; empty at the end."""
+
+    def close(self) -> None:
+        """Leave it, which ends the engine's work on what is still to come."""
 
 
 def parse_usage(usage: object) -> Usage:
@@ -69,11 +80,17 @@ class SseRelay:
 
     @property
     def usage(self) -> Usage:
-        """Tokens so far: the engine's final count, or its last running one."""
+        """Tokens so far: the engine's final count, or its last running one; never raises.
+
+        It is asked for when a stream ends, and a count of no known form must not cost its line.
+        """
         if self._final_usage is not None:
             return self._final_usage
         found = _USAGE.findall(self._latest)
-        return parse_usage(orjson.loads(found[-1][len(b',"usage":') :])) if found else Usage()
+        try:
+            return parse_usage(orjson.loads(found[-1][len(b',"usage":') :])) if found else Usage()
+        except (ValueError, TypeError):
+            return Usage()
 
     def feed(self, block: bytes) -> bytes:
         """Take bytes as they came and return those that may go to the client now."""
@@ -84,7 +101,7 @@ class SseRelay:
             return b""
         whole, self._tail = data[:cut], data[cut:]
         if self._held or self.finished or _SPECIAL.search(whole):
-            return b"".join(self._one(event) for event in _events(whole))
+            return b"".join(self._one(event) for event in split(whole))
         self._note(whole)
         return self._pass(_USAGE.sub(b"", whole))
 
@@ -148,7 +165,7 @@ def _error(event: bytes) -> dict[str, object]:
     return error if isinstance(error, dict) else {"message": str(error)}
 
 
-def _events(whole: bytes) -> Iterator[bytes]:
+def split(whole: bytes) -> Iterator[bytes]:
     """Split complete events, keeping their blank line."""
     for event in whole.split(b"\n\n"):
         if event:

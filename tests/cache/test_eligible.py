@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 
 from cache.eligible import AnswerFacts, Directives, Eligibility, directives, eligible, storable
+from core.caching import CacheRules
 from core.errors import BadRequest
 
 ZERO: dict[str, Any] = {"temperature": 0}
@@ -24,13 +25,46 @@ def test_a_deterministic_request_uses_the_cache(body: dict[str, Any]) -> None:
         ({"temperature": 0.2}, "not deterministic"),
         ({"temperature": False}, "not deterministic"),
         (ZERO | {"n": 2}, "several choices"),
-        (ZERO | {"tools": TOOLS}, "tools"),
-        (ZERO | {"functions": TOOLS}, "tools"),
     ],
 )
 def test_others_only_when_they_opt_in(body: dict[str, Any], reason: str) -> None:
     assert eligible(body, Directives()) == Eligibility(False, False, reason)
     assert eligible(body, Directives(opted=True)) == Eligibility(True, True, "opted in")
+
+
+@pytest.mark.parametrize("body", [ZERO | {"tools": TOOLS}, ZERO | {"functions": TOOLS}])
+def test_tools_only_where_the_settings_allow_them(body: dict[str, Any]) -> None:
+    refused = Eligibility(False, False, "tools")
+    assert eligible(body, Directives()) == refused
+    assert eligible(body, Directives(opted=True)) == refused
+    assert eligible(body, Directives(), CacheRules(tool_calls=True)).lookup
+
+
+def test_a_class_that_allows_sampled_answers_needs_no_opt_in() -> None:
+    assert eligible({}, Directives(), CacheRules(sampled=True)) == Eligibility(
+        True, True, "sampled"
+    )
+    assert not eligible({"n": 2}, Directives(), CacheRules(sampled=True)).lookup
+
+
+def test_what_is_switched_off_stays_off() -> None:
+    off = CacheRules(exact=False)
+    assert eligible(ZERO, Directives(opted=True), off).reason == "switched off"
+
+
+@pytest.mark.parametrize(
+    ("header", "wanted"),
+    [
+        ("max-age=60", Directives(max_age_s=60)),
+        ("max-age=60, max-age=5", Directives(max_age_s=5)),
+        ("max-age=0", Directives(no_cache=True)),
+        ("max-age=soon", Directives(no_cache=True)),
+        ("max-age=-5", Directives(no_cache=True)),
+        ("public", Directives()),
+    ],
+)
+def test_the_age_that_a_caller_accepts(header: str, wanted: Directives) -> None:
+    assert directives({"cache-control": header}) == wanted
 
 
 def test_off_and_no_store_outweigh_everything() -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache.key import FIELDS_WITHOUT_EFFECT, exact_key
+from cache.key import FIELDS_WITHOUT_EFFECT, exact_key, owner
 from core.errors import BadRequest
 
 CHAT = "chat/completions"
@@ -140,3 +140,19 @@ def test_an_absurdly_nested_body_is_refused_and_a_deep_one_is_not() -> None:
     assert key(nested(300)) == key(nested(300)) != key(nested(301))
     with pytest.raises(BadRequest):
         key(nested(100_000))
+
+
+@given(TEXT, TEXT, TEXT, TEXT, TEXT, TEXT)
+def test_owners_never_cross_tenants_unless_everything_is_shared(
+    tenant: str, other: str, team: str, other_team: str, one: str, two: str
+) -> None:
+    for scope in ("tenant", "team", "key"):
+        mine = owner(scope, tenant=tenant, team=team, key=one)
+        theirs = owner(scope, tenant=other, team=other_team, key=two)
+        assert (mine == theirs) <= (tenant == other)
+    assert owner("shared", tenant=tenant, team=team, key=one) == owner(
+        "shared", tenant=other, team=other_team, key=two
+    )
+    same = owner("team", tenant=tenant, team=team, key=one)
+    assert same == owner("team", tenant=tenant, team=team, key=two)
+    assert (same == owner("team", tenant=tenant, team=other_team, key=one)) == (team == other_team)

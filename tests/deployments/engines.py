@@ -32,8 +32,19 @@ def usage(made: int) -> dict[str, Any]:
     }
 
 
-def chunks(pieces: Sequence[str], *, choices: int = 1) -> list[bytes]:
-    """A chat stream up to `[DONE]`: role, one event a token, the ends, the usage."""
+def told(*logprobs: float) -> dict[str, Any]:
+    """vLLM's log-probabilities of a chunk's tokens; texts that look like events are no harm."""
+    one = {"token": '"}]}\n\ndata: ', "bytes": [34], "top_logprobs": []}
+    return {"content": [one | {"logprob": each} for each in logprobs]}
+
+
+def chunks(
+    pieces: Sequence[str], *, choices: int = 1, logprobs: Sequence[Sequence[float]] = ()
+) -> list[bytes]:
+    """A chat stream up to `[DONE]`: role, one event a piece, the ends, the usage.
+
+    A piece is one token, or as many as it has `logprobs`.
+    """
     head = {"id": "chat-1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
 
     def one(index: int, made: int, **choice: Any) -> bytes:
@@ -43,9 +54,10 @@ def chunks(pieces: Sequence[str], *, choices: int = 1) -> list[bytes]:
     indices = range(choices)
     events = [one(at, 0, delta={"role": "assistant", "content": ""}) for at in indices]
     made = 0
-    for piece in pieces:
-        made += 1
-        events += [one(at, made, delta={"content": piece}) for at in indices]
+    for nth, piece in enumerate(pieces):
+        known = {"logprobs": told(*logprobs[nth])} if logprobs else {}
+        made += len(logprobs[nth]) if logprobs else 1
+        events += [one(at, made, delta={"content": piece}, **known) for at in indices]
     events += [one(at, made, delta={}, finish_reason="stop") for at in indices]
     return [*events, event(head | {"choices": [], "usage": usage(made * choices)}), DONE]
 
@@ -123,6 +135,22 @@ def plays(events: Sequence[bytes | float], *, then: str = "end") -> Act:
         elif then == "stall":
             await asyncio.sleep(60)
         return response
+
+    return act
+
+
+def sure(
+    pieces: Sequence[str], logprob: float = -0.001, *, events: int | None = None, then: str = "end"
+) -> Act:
+    """Stream with this log-probability of each token where asked for; cut after some `events`.
+
+    The sixth event is followed by a pause, so that it does not come together with the end.
+    """
+
+    async def act(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        known = [[logprob]] * len(pieces) if body.get("logprobs") else ()
+        whole: list[bytes | float] = [*chunks(pieces, logprobs=known)[:events]]
+        return await plays([*whole[:6], 0.05, *whole[6:]], then=then)(request, body)
 
     return act
 

@@ -161,6 +161,6 @@ async def rig(
         router = router or FakeRouter()
         books = Books(Metrics(), writer, clock, settings, "router-v1")
         board = Board(make_plan(settings, None), router, tiers, 1.0, books.metrics)
-        cache = ExactCache(store, clock, ttl_s=60, timeout_s=1.0)
+        cache = ExactCache(store, clock, timeout_s=1.0, lookup_timeout_s=1.0)
         pipeline = Pipeline(books, board, cache, tiers, "answers-v1")
         yield Rig(pipeline, books, tiers, store, stream, clock, router, replicas)

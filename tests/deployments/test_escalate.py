@@ -132,7 +132,7 @@ async def test_a_stream_is_not_held_unless_the_settings_say_so(tmp_path: Path) -
 async def test_a_held_stream_is_played_when_kept_and_large_streams_live_when_not(
     tmp_path: Path,
 ) -> None:
-    settings = cascade(hold_streams=True)
+    settings = cascade(streams="hold")
     kept, given_up = Engine(says(RIGHT)), Engine(says(WRONG))
     async with rig(tmp_path / "a", [kept], [Engine(answers())], settings=settings) as path:
         reply, body = await path.ask(call(**TURNS, stream=True, include_usage=True))

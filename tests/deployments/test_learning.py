@@ -22,6 +22,7 @@ def serving() -> Iterator[Serving]:
     router = {
         "strategy": "learned",
         "memory": {"refresh_s": 0.5},
+        "cascade": {"streams": "prefix", "prefix_tokens": 4, "doubt": 0.05},
         "arms": [
             {"name": "watch", "percent": 100, "strategy": "always_large", "shadow": True},
         ],
@@ -79,6 +80,34 @@ def test_a_tenants_own_strategy_is_followed_and_the_shadow_is_counted(serving: S
     scraped = httpx.get(f"{serving.url}/metrics", timeout=30).text
     assert "hansom_shadow_decisions_total{" in scraped
     assert 'arm="watch"' in scraped
+
+
+def test_a_doubtful_prefix_is_given_up_in_the_engine_and_both_attempts_are_paid_for(
+    serving: Serving,
+) -> None:
+    body = {
+        "model": "auto",
+        "max_tokens": 400,
+        "messages": [{"role": "user", "content": "Hello"}],
+        "stream": True,
+    }
+    aborted = serving.metric("hansom_simulated_aborted_requests", app="tier-small")
+    url = f"{serving.url}/v1/chat/completions"
+    with httpx.stream("POST", url, json=body, headers={"authorization": KEY}, timeout=60) as answer:
+        *_, last, done = [line for line in answer.iter_lines() if line]
+    assert done == "data: [DONE]"
+    reason = answer.headers["x-hansom-route-reason"]
+    assert reason.startswith("escalated; ") and "in its first" in reason, reason
+    assert (answer.headers["x-hansom-tier"], "logprobs" in last) == ("large", False)
+    small, large = sorted(
+        serving.lines(answer.headers["x-request-id"], 2), key=lambda one: one.attempt
+    )
+    assert (small.kind, small.outcome, large.kind) == ("answer", "success", "escalation")
+    assert 4 <= small.usage.output_tokens < 400
+    assert large.usage.output_tokens == 400
+    cost_usd = (small.cost_usd_micros + large.cost_usd_micros) / 1e6
+    assert json.loads(last.removeprefix("data: "))["hansom"]["cost_usd"] == f"{cost_usd:.6f}"
+    assert serving.metric("hansom_simulated_aborted_requests", app="tier-small") == aborted + 1
 
 
 def test_weights_are_swapped_while_requests_go_on_and_none_is_dropped(serving: Serving) -> None:

@@ -35,7 +35,7 @@ def serving() -> Iterator[Serving]:
     config["server"] = {"port": free_port()}
     config["router"] |= {
         "tenants": {CASCADER: {"strategy": "cascade", "threshold": 1.0}},
-        "cascade": {"perplexity": 50.0},
+        "cascade": {"perplexity": 50.0, "streams": "prefix", "prefix_tokens": 8},
     }
     running = Serving(config, models=environment.home() / "models", start_s=800)
     try:
@@ -299,3 +299,33 @@ def test_a_cascade_keeps_what_small_knows_and_has_large_answer_what_it_does_not(
     assert (small.kind, large.kind) == ("answer", "escalation")
     cost_usd = (small.cost_usd_micros + large.cost_usd_micros) / 1e6
     assert headers["x-hansom-cost-usd"] == f"{cost_usd:.6f}"
+
+
+def test_a_streams_first_tokens_are_judged_by_log_probabilities_that_nobody_sees(
+    serving: Serving,
+) -> None:
+    url, key = f"{serving.url}/v1/chat/completions", {"authorization": f"Bearer {CASCADE_KEY}"}
+    body = {
+        "model": "auto",
+        "max_tokens": 32,
+        "temperature": 0,
+        "ignore_eos": True,
+        "stream": True,
+        "messages": [{"role": "user", "content": "Count from one to forty in words."}],
+    }
+    with httpx.stream("POST", url, json=body, headers=key, timeout=180) as answer:
+        *lines, done = [line for line in answer.iter_lines() if line]
+    assert done == "data: [DONE]"
+    events = [json.loads(line.removeprefix("data: ")) for line in lines]
+    choices = [choice for event in events for choice in event["choices"]]
+    assert "".join(choice["delta"].get("content") or "" for choice in choices)
+    assert all(choice.get("logprobs") is None for choice in choices)
+    reason = answer.headers["x-hansom-route-reason"]
+    assert "first" in reason, reason
+    escalated = answer.headers["x-hansom-tier"] == "large"
+    attempts = serving.lines(answer.headers["x-request-id"], 1 + escalated)
+    small = next(line for line in attempts if line.tier == "small")
+    assert 8 <= small.usage.output_tokens <= 32
+    assert (small.usage.output_tokens == 32) is not escalated
+    cost_usd = sum(line.cost_usd_micros for line in attempts) / 1e6
+    assert events[-1]["hansom"]["cost_usd"] == f"{cost_usd:.6f}"

@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from cache.replay import assemble
 from core.settings import SimulatedEngine
+from deployments.escalate import logprobs_of
 from deployments.simulated import Simulated
 from tests.deployments.rig import events_of
 
@@ -56,6 +57,18 @@ async def test_a_stream_puts_together_to_the_plain_answer(path: str) -> None:
     assert choice_again["finish_reason"] == choice["finish_reason"] == "stop"
     assert choice_again.get("text") == choice.get("text")
     assert choice_again.get("message") == choice.get("message")
+
+
+@pytest.mark.parametrize(("path", "asked"), [(CHAT, True), ("/v1/completions", 0)])
+async def test_log_probabilities_come_when_they_are_asked_for(path: str, asked: object) -> None:
+    one = engine(output_tokens=3)
+    _, plain = await post(one, path, logprobs=asked)
+    _, stream = await post(one, path, logprobs=asked, stream=True)
+    (whole,), (again,) = orjson.loads(plain)["choices"], assemble([stream])["choices"]
+    assert again["logprobs"] == whole["logprobs"]
+    assert logprobs_of(whole) == [-0.1] * 3
+    _, stream = await post(one, path, stream=True)
+    assert b"logprobs" not in stream
 
 
 async def test_running_usage_counts_each_token_once_it_is_asked_for() -> None:

@@ -109,6 +109,13 @@ def test_a_stream_that_is_cut_has_cost_what_its_last_whole_event_says(
     assert one.usage == (parse_usage(told[-1]) if told else Usage())
 
 
+@pytest.mark.parametrize("count", [b"", b'"x"', b"[]"])
+def test_a_running_count_of_no_known_form_counts_nothing(count: bytes) -> None:
+    one = relay()
+    one.feed(b'data: {"choices":[{"delta":{}}],"usage":{"prompt_tokens":' + count + b"}}\n\n")
+    assert one.usage == Usage()
+
+
 def test_an_event_without_usage_does_not_take_back_what_was_spent() -> None:
     one = relay()
     one.feed(chunks([" a", " b"])[2])

@@ -1,0 +1,70 @@
+"""The cache's part of the settings, and what they come to for one request.
+
+Promises: a wish against caching, by a tenant or by a domain, always wins; the shorter of two times
+to live holds.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import Field
+
+from core.frozen import Frozen
+
+Scope = Literal["tenant", "team", "key", "shared"]
+
+
+@dataclass(frozen=True, slots=True)
+class CacheRules:
+    """What holds for one request.
+
+    `exact`: whether the exact cache is used at all; `sampled`: also where the answer is drawn at
+    random; `tool_calls`: also where tools are offered; `ttl_s`: how long an answer is kept.
+    """
+
+    exact: bool = True
+    sampled: bool = False
+    tool_calls: bool = False
+    ttl_s: int = 3600
+
+
+class CacheClass(Frozen):
+    """Rules of one tenant or one domain; what is None is as everywhere."""
+
+    exact: bool | None = None
+    sampled: bool | None = None
+    tool_calls: bool | None = None
+    ttl_s: int | None = Field(None, ge=1)
+
+
+class CacheSettings(Frozen):
+    """The caches. `redis_url` None means the Redis that `hansom serve` starts itself."""
+
+    redis_url: str | None = None
+    exact: bool = True
+    scope: Scope = "tenant"
+    sampled: bool = False
+    tool_calls: bool = False
+    ttl_s: int = Field(3600, ge=1)
+    ttl_jitter: float = Field(0.1, ge=0, le=0.9)
+    lookup_timeout_s: float = Field(0.005, gt=0)
+    timeout_s: float = Field(0.25, gt=0)
+    max_answer_bytes: int = Field(1_048_576, ge=1024)
+    domains: dict[str, CacheClass] = Field(default_factory=dict)
+    tenants: dict[str, CacheClass] = Field(default_factory=dict)
+
+    def rules(self, tenant: str, domain: str) -> CacheRules:
+        """What holds for a request of this tenant that names this domain."""
+        own = [one for one in (self.tenants.get(tenant), self.domains.get(domain)) if one]
+        return CacheRules(
+            exact=self.exact and all(one.exact is not False for one in own),
+            sampled=_allowed(self.sampled, [one.sampled for one in own]),
+            tool_calls=_allowed(self.tool_calls, [one.tool_calls for one in own]),
+            ttl_s=min((one.ttl_s for one in own if one.ttl_s is not None), default=self.ttl_s),
+        )
+
+
+def _allowed(everywhere: bool, own: list[bool | None]) -> bool:
+    """One refusal forbids; without a word of either, what holds everywhere does."""
+    told = [one for one in own if one is not None]
+    return all(told) if told else everywhere
