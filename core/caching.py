@@ -50,6 +50,8 @@ class CacheSettings(Frozen):
     lookup_timeout_s: float = Field(0.005, gt=0)
     timeout_s: float = Field(0.25, gt=0)
     max_answer_bytes: int = Field(1_048_576, ge=1024)
+    single_flight: bool = True
+    flight_lease_s: float = Field(3.0, ge=0.5)
     domains: dict[str, CacheClass] = Field(default_factory=dict)
     tenants: dict[str, CacheClass] = Field(default_factory=dict)
 

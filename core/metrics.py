@@ -58,6 +58,11 @@ class Metrics:
         self.cache = self._counter(
             "hansom_cache_lookups", "Cache lookups by result: exact, miss, off.", "result"
         )
+        self.flights = self._counter(
+            "hansom_shared_requests",
+            "Requests whose generation others could share, by kind: led, joined.",
+            "kind",
+        )
         self.tokens = self._counter(
             "hansom_tokens",
             "Tokens by tier and kind: fresh_input, cached_input, output.",

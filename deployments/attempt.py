@@ -15,6 +15,9 @@ from core.settings import Settings, Tier
 from ledger.line import CacheResult, Kind, LedgerLine, Outcome, saved_usd_micros
 from ledger.writer import StreamWriter
 
+# What no engine made for this line.
+NOT_MADE = (Kind.CACHE_HIT, Kind.JOINED, Kind.CREDIT)
+
 
 @dataclass(frozen=True, slots=True)
 class Books:
@@ -90,12 +93,17 @@ class Attempt:
         error: str | None = None,
         cache: CacheResult = "miss",
         served: bool = True,
+        share_usd_micros: int = 0,
     ) -> None:
-        """Write the line and the metrics, once; `served` when its answer is the client's."""
+        """Write the line and the metrics, once; `served` when its answer is the client's.
+
+        `share_usd_micros` is what an answer costs that was generated for another request, too.
+        """
         if self._closed:
             return
         self._closed = True
-        line = self._line(outcome, usage, error, cache, served)
+        cost = share_usd_micros if self._kind in NOT_MADE else self.cost_usd_micros(usage)
+        line = self._line(outcome, usage, cost, error, cache, served)
         self._books.ledger.record(line)
         self._count(line)
 
@@ -103,6 +111,7 @@ class Attempt:
         self,
         outcome: Outcome,
         usage: Usage,
+        cost: int,
         error: str | None,
         cache: CacheResult,
         served: bool,
@@ -110,12 +119,10 @@ class Attempt:
         call, clock = self._call, self._books.clock
         now_s = clock.monotonic_s()
         ttft_s = None if self._first_s is None else self._first_s - call.arrived_s
-        hit = self._kind is Kind.CACHE_HIT
         after_first = usage.output_tokens - 1
         tpot_s = None
-        if self._first_s is not None and after_first > 0 and not hit:
+        if self._first_s is not None and after_first > 0 and self._kind not in NOT_MADE:
             tpot_s = (now_s - self._first_s) / after_first
-        cost = 0 if hit else self.cost_usd_micros(usage)
         served = served and outcome is Outcome.SUCCESS
         return LedgerLine(
             call_id=call.call_id,
@@ -165,7 +172,7 @@ class Attempt:
     def _count(self, line: LedgerLine) -> None:
         metrics, tier = self._books.metrics, line.tier
         metrics.attempts.labels(tier, line.kind.value, line.outcome.value).inc()
-        made = line.usage if line.kind is not Kind.CACHE_HIT else Usage()
+        made = Usage() if self._kind in NOT_MADE else line.usage
         for kind, tokens in (
             ("fresh_input", made.fresh_input_tokens),
             ("cached_input", made.cached_input_tokens),
@@ -173,7 +180,8 @@ class Attempt:
         ):
             if tokens:
                 metrics.tokens.labels(tier, kind).inc(tokens)
-        metrics.cost_usd.labels(tier).inc(line.cost_usd_micros / 1e6)
+        if self._kind not in NOT_MADE:  # a share is in the cost of the request that it shares
+            metrics.cost_usd.labels(tier).inc(line.cost_usd_micros / 1e6)
         metrics.total_s.labels(tier).observe(line.total_s)
         if line.ttft_s is not None:
             metrics.ttft_s.labels(tier).observe(line.ttft_s)

@@ -10,6 +10,8 @@ from typing import Any
 from ray.serve.handle import DeploymentHandle
 
 from cache.exact import ExactCache
+from cache.flight import Flights
+from cache.flight_wire import Timing, Wire
 from cache.redis_store import RedisStore
 from core import log
 from core.call import Endpoint
@@ -87,12 +89,19 @@ class Gateway:
             lookup_timeout_s=settings.cache.lookup_timeout_s,
             ttl_jitter=settings.cache.ttl_jitter,
         )
-        self._pipeline = Pipeline(
-            books, board, cache, self._tiers, answer_version(settings, router_version)
-        )
+        version = answer_version(settings, router_version)
+        flights = self._make_flights(clock)
+        self._pipeline = Pipeline(books, board, cache, self._tiers, version, flights)
         self._admission = Admission(settings)
         self._scraper = Scraper(self._handles())
         return self._application(clock)
+
+    def _make_flights(self, clock: SystemClock) -> Flights | None:
+        settings = self._settings.cache
+        if not settings.single_flight:
+            return None
+        timing = Timing(timeout_s=settings.timeout_s, lease_s=settings.flight_lease_s)
+        return Flights(Wire(self._redis_url, clock, timing))
 
     def _application(self, clock: SystemClock) -> Any:
         limit = self._settings.limits.max_body_bytes

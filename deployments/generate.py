@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import orjson
 
@@ -41,23 +41,40 @@ class Miss:
     result: CacheResult
     store_key: str | None
 
+    @property
+    def shareable(self) -> bool:
+        """Others who ask the same now may have the same answer."""
+        return self.result == "miss" and self.store_key is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Ride:
     """A call on its way, and what was decided.
 
     `earlier` is called when its answer is complete: it settles the attempts that were given up for
-    it, if they are not yet, and returns their cost in micro-USD.
+    it, if they are not yet, and returns their cost in micro-USD. `witness` is told what became of
+    it.
     """
 
     call: Call
     decision: Decision
     miss: Miss
     earlier: Callable[[], int] = field(default=lambda: 0)
+    witness: "Witness | None" = None
 
 
 Whole = Callable[[Ride, Attempt, bytes], Result]
 Begun = Callable[[Ride, Attempt, Exchange], Awaitable[Reply | Result]]
+
+
+class Witness(Protocol):
+    """Whoever shares a ride's answer wants to know where it comes from and what it took."""
+
+    def opened(self, decision: Decision) -> None:
+        """The answer's first bytes are there."""
+
+    def settled(self, usage: Usage, cost_usd_micros: int) -> None:
+        """The answer is complete; the cost is that of all its attempts."""
 
 
 class ReplicaFailed(Exception):
@@ -170,6 +187,9 @@ def settle(ride: Ride, attempt: Attempt, body: bytes, store: Store) -> Reply:
     if ride.miss.store_key:
         store(ride.miss.store_key, attempt, body, usage)
     cost, cache = attempt.cost_usd_micros(usage) + ride.earlier(), ride.miss.result
+    if ride.witness is not None:
+        ride.witness.opened(ride.decision)
+        ride.witness.settled(usage, cost)
     sent = headers(ride.call, ride.decision, attempt.tier, cache=cache, cost_usd_micros=cost)
     return Reply(200, body, sent)
 
@@ -189,6 +209,8 @@ def new_relay(ride: Ride, attempt: Attempt) -> SseRelay:
 
     def closing(usage: Usage) -> dict[str, object]:
         cost = attempt.cost_usd_micros(usage) + ride.earlier()
+        if ride.witness is not None:
+            ride.witness.settled(usage, cost)
         return closing_object(call, attempt.tier, cache=ride.miss.result, cost_usd_micros=cost)
 
     return SseRelay(want_usage=call.include_usage, keep=bool(ride.miss.store_key), closing=closing)
@@ -212,6 +234,8 @@ async def pass_on(
 ) -> Reply:
     """The reply that begins with the events `first` and goes on as the engine does."""
     attempt.first_byte()
+    if ride.witness is not None:
+        ride.witness.opened(ride.decision)
     body = _relay(ride, attempt, upstream, relay, first, store)
     await anext(body)  # closing a generator that never began would settle nothing
     return Reply(200, body, headers(ride.call, ride.decision, attempt.tier, cache=ride.miss.result))

@@ -14,6 +14,7 @@ import orjson
 
 from cache.eligible import AnswerFacts, Directives, eligible, storable
 from cache.exact import CachedAnswer, ExactCache
+from cache.flight import Flights
 from cache.key import exact_key, owner
 from cache.replay import replay
 from core.call import Call, Decision, Usage
@@ -29,6 +30,7 @@ from deployments.generate import (
     Result,
     Ride,
     Whole,
+    Witness,
     generate,
     open_stream,
     settle,
@@ -37,6 +39,7 @@ from deployments.handles import TierReplicas
 from deployments.prefix import HeldStream, may_watch, watching
 from deployments.reply import Reply, closing_object, headers
 from deployments.second_look import SecondLook
+from deployments.shared import Sharing
 from deployments.stream import with_extra
 from ledger.line import CacheResult, Kind, Outcome
 
@@ -57,6 +60,7 @@ class Pipeline:
         cache: ExactCache,
         tiers: dict[str, TierReplicas],
         answer_version: str,
+        flights: Flights | None = None,
     ) -> None:
         self._books = books
         self._board = board
@@ -64,6 +68,8 @@ class Pipeline:
         self._tiers = tiers
         self._answer_version = answer_version
         self._look = SecondLook(books, tiers)
+        self._flights = flights
+        self._sharing = Sharing(books, flights, self._alone) if flights else None
         self._writes: set[asyncio.Task[bool]] = set()
 
     async def look_up(self, call: Call, directives: Directives) -> Reply | Miss:
@@ -78,10 +84,16 @@ class Pipeline:
         return Miss(result, key if rule.store else None)
 
     async def ride(self, call: Call, miss: Miss) -> Reply:
-        """Route and generate; raises `HansomError` for what the client must be told."""
+        """Generate or share a generation; raises `HansomError` for what the client must be told."""
+        if self._sharing is not None and miss.shareable:
+            return await self._sharing.ride(call, miss)
+        return await self._alone(call, miss)
+
+    async def _alone(self, call: Call, miss: Miss, witness: Witness | None = None) -> Reply:
+        """Route and generate."""
         decision = await self._board.decide(call)
         self._books.metrics.routes.labels(decision.tier, decision.code).inc()
-        ride = Ride(call, decision, miss)
+        ride = Ride(call, decision, miss, witness=witness)
         held = await self._first(ride)
         if isinstance(held, Reply):
             return held
@@ -96,7 +108,9 @@ class Pipeline:
             raise
 
     async def close(self) -> None:
-        """Wait for cache writes that are still under way."""
+        """End what is shared, then wait for cache writes that are still under way."""
+        if self._flights is not None:
+            await self._flights.close()
         await asyncio.gather(*self._writes, return_exceptions=True)
 
     async def _first(self, ride: Ride) -> Reply | Held | HeldStream:

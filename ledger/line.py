@@ -13,7 +13,7 @@ import msgspec
 from core.call import Usage
 from core.money import Price
 
-CacheResult = Literal["miss", "exact", "semantic", "off"]
+CacheResult = Literal["miss", "exact", "semantic", "flight", "off"]
 
 
 class Kind(StrEnum):
@@ -24,6 +24,8 @@ class Kind(StrEnum):
     RETRY = "retry"
     FALLBACK = "fallback"
     CACHE_HIT = "cache_hit"
+    JOINED = "joined"
+    CREDIT = "credit"
     TOOL = "tool"
     EMBEDDING = "embedding"
     CLASSIFIER = "classifier"
@@ -46,9 +48,10 @@ class LedgerLine(msgspec.Struct, frozen=True, kw_only=True):
 
     `call_id` is unique; `request_id` is what the client sees and may have chosen itself, so two
     requests may bear the same. `requested` is the model field as the client sent it. `usage` of a
-    cache hit is that of the answer that was replayed. `queue_s`, `ttft_s` and `total_s` count
-    from the request's arrival,
-    so that the last attempt holds what the client waited; `tpot_s` is per output token after the
+    cache hit, or of a joined flight, is that of the answer that was given again; a `credit` is what
+    the others of a shared generation take over of its cost, and negative. `queue_s`, `ttft_s` and
+    `total_s` count from the request's arrival, so that the last attempt holds what the client
+    waited; `tpot_s` is per output token after the
     first. `created_s` is wall time. `estimated_tokens` says that the engine reported no usage.
     """
 

@@ -20,7 +20,9 @@ COUNTERFACTUAL = (
 )
 
 # Beside the request's own path: they cost money but do not make or answer a request.
-ASIDE = (Kind.SHADOW, Kind.CLASSIFIER)
+ASIDE = (Kind.SHADOW, Kind.CLASSIFIER, Kind.CREDIT)
+# Answers that were generated for another request; their tokens are not made again.
+GIVEN_AGAIN = (Kind.CACHE_HIT, Kind.JOINED)
 # What a client's answer can come from; a request's outcome and waiting time are theirs.
 ANSWERING = (
     Kind.ANSWER,
@@ -28,6 +30,7 @@ ANSWERING = (
     Kind.RETRY,
     Kind.FALLBACK,
     Kind.CACHE_HIT,
+    Kind.JOINED,
     Kind.CANCELLED,
 )
 
@@ -145,8 +148,8 @@ class Report:
 def summarise(figures: Figures) -> Report:
     """Add the groups up."""
     attempts, requests = figures.attempts, figures.requests
-    made = [group for group in attempts if group.kind != Kind.CACHE_HIT]
-    hits = [group for group in attempts if group.kind == Kind.CACHE_HIT]
+    made = [group for group in attempts if group.kind not in GIVEN_AGAIN]
+    hits = [group for group in attempts if group.kind in GIVEN_AGAIN]
     tiers = sorted({group.tier for group in attempts} | {group.tier for group in requests})
     return Report(
         since_s=figures.since_s,
@@ -173,7 +176,7 @@ def _share(
     return TierShare(
         requests=sum(group.requests for group in requests if group.tier == tier),
         attempts=sum(group.attempts for group in own),
-        usage=_usage([group for group in own if group.kind != Kind.CACHE_HIT]),
+        usage=_usage([group for group in own if group.kind not in GIVEN_AGAIN]),
         cost_usd_micros=sum(group.cost_usd_micros for group in own),
         saved_usd_micros=sum(group.saved_usd_micros for group in own),
     )

@@ -10,6 +10,7 @@ import orjson
 
 from cache.eligible import Directives
 from cache.exact import ExactCache
+from cache.flight import Flights
 from core.call import Call, Endpoint, Risk
 from core.metrics import Metrics
 from core.settings import Settings
@@ -140,6 +141,7 @@ async def rig(
     settings: Settings | None = None,
     router: FakeRouter | None = None,
     stall_s: float = 5.0,
+    flights: Flights | None = None,
 ) -> AsyncIterator[Rig]:
     """Engines on the loopback address, and the real path to them."""
     settings = settings or settings_of()
@@ -162,5 +164,6 @@ async def rig(
         books = Books(Metrics(), writer, clock, settings, "router-v1")
         board = Board(make_plan(settings, None), router, tiers, 1.0, books.metrics)
         cache = ExactCache(store, clock, timeout_s=1.0, lookup_timeout_s=1.0)
-        pipeline = Pipeline(books, board, cache, tiers, "answers-v1")
+        pipeline = Pipeline(books, board, cache, tiers, "answers-v1", flights)
+        stack.push_async_callback(pipeline.close)
         yield Rig(pipeline, books, tiers, store, stream, clock, router, replicas)
