@@ -1,0 +1,185 @@
+"""The gates: what differs in a value is refused by its name, a text itself never."""
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from cache.gates import Refusal, never, refusal, refusals
+
+WORDS = st.sampled_from(
+    [
+        "how",
+        "do",
+        "I",
+        "boil",
+        "eggs",
+        "Paris",
+        "not",
+        "5",
+        "km",
+        "before",
+        "enable",
+        "JSON",
+        "my",
+        "from",
+        "to",
+        "Berlin",
+        "'good",
+        "day'",
+        "the",
+        "$10",
+        "3.9",
+        "July",
+        "for",
+        "a",
+        "child",
+        "who",
+        "why",
+        "Python",
+        "--hard",
+        "is",
+        "never",
+        "17",
+        "*",
+        "24",
+    ]
+)
+TEXTS = st.lists(WORDS, max_size=14).map(" ".join) | st.text(max_size=60)
+
+
+@given(TEXTS)
+def test_a_text_passes_against_itself(text: str):
+    assert refusal(text, text) is None
+
+
+@given(TEXTS, TEXTS)
+def test_a_refusal_is_the_same_both_ways(one: str, other: str):
+    assert refusals(one, other) == refusals(other, one)
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**6))
+def test_another_number_is_refused(one: int, other: int):
+    assume(one != other)
+    texts = (f"Give me {number} ideas for a picnic" for number in (one, other))
+    assert refusal(*texts) is Refusal.NUMBER
+
+
+@given(
+    st.lists(st.sampled_from(["km", "miles", "kg", "pounds", "°C", "°F"]), min_size=2, max_size=2)
+)
+def test_another_unit_is_refused(units: list[str]):
+    assume(units[0] != units[1])
+    assert refusal(f"How heavy or far is 5 {units[0]}?", f"How heavy or far is 5 {units[1]}?")
+
+
+@given(
+    st.from_regex(r"[A-Z][a-z]{3,9}", fullmatch=True),
+    st.from_regex(r"[A-Z][a-z]{3,9}", fullmatch=True),
+)
+def test_another_name_is_refused(one: str, other: str):
+    texts = [f"Where did {name} go to school?" for name in (one, other)]
+    assume(one.lower() not in other.lower() and other.lower() not in one.lower())
+    assume(refusals(texts[0], texts[1]) or not _ordinary(one, other))
+    assert refusals(texts[0], texts[1])
+
+
+def _ordinary(one: str, other: str) -> bool:
+    """Words of a list that no capital makes a name, such as months and units."""
+    from cache.slots import read
+
+    return all(read(f"Where did {name} go?").names for name in (one, other))
+
+
+@given(
+    st.lists(
+        st.sampled_from(["plants", "are", "safe", "cheap", "and", "good", "for", "dogs"]),
+        min_size=2,
+    ),
+    st.integers(0, 20),
+    st.sampled_from(["not", "never", "no", "isn't", "without"]),
+)
+def test_a_negation_more_is_refused(words: list[str], at: int, negator: str):
+    denied = [*words[: at % len(words)], negator, *words[at % len(words) :]]
+    assert Refusal.NEGATION in refusals(" ".join(words), " ".join(denied))
+
+
+@pytest.mark.parametrize(
+    ("cached", "query", "reason"),
+    [
+        ("Who won the cup in 2010?", "Who won the cup in 2014?", Refusal.NUMBER),
+        ("convert 5km to miles", "5 miles in kilometers", Refusal.UNIT),
+        ("dinner under $30", "dinner under 30 euros", Refusal.MONEY),
+        ("What holidays fall in July?", "What holidays fall in June?", Refusal.DATE),
+        ("capital of Austria in Europe", "capital of Australia in Europe", Refusal.NAME),
+        ("Which foods are safe?", "Which foods are not safe?", Refusal.NEGATION),
+        ("enable dark mode", "disable dark mode", Refusal.ANTONYM),
+        ("lock my account", "unlock my account", Refusal.ANTONYM),
+        ("eat before a run", "eat after a run", Refusal.ANTONYM),
+        ("trains from Paris to Lyon", "trains from Lyon to Paris", Refusal.DIRECTION),
+        ("convert a list to a tuple", "convert a tuple to a list", Refusal.DIRECTION),
+        ("planets as JSON", "planets as CSV", Refusal.FORMAT),
+        ("explain rain", "explain rain briefly", Refusal.LENGTH),
+        ("explain rain", "explain rain to a child", Refusal.AUDIENCE),
+        ("translate 'hello' to french", "translate 'hello' to german", Refusal.TARGET_LANGUAGE),
+        ("translate 'hello' please", "translate 'bye' please", Refusal.QUOTED),
+        ("reverse a string in python", "reverse a string in rust", Refusal.TECHNOLOGY),
+        ("git reset --hard", "git reset --soft", Refusal.CODE),
+        ("What is 17 * 24?", "What is 17 + 24?", Refusal.ARITHMETIC),
+        ("his birthday gift", "her birthday gift", Refusal.POSSESSOR),
+        ("Who is at the door?", "Why is it at the door?", Refusal.QUESTION),
+        ("rated over 4.5", "rated under 4.5", Refusal.BOUND),
+        ("What is the time of day?", "Was ist die Zeit der Uhr?", Refusal.LANGUAGE),
+    ],
+)
+def test_what_changed_is_named(cached: str, query: str, reason: Refusal):
+    assert reason in refusals(cached, query)
+
+
+@pytest.mark.parametrize(
+    ("cached", "query"),
+    [
+        ("top 5 coffee shops in Seattle", "best five coffee shops in Seattle"),
+        ("What is the capital of Austria?", "Which city is the capital of Austria?"),
+        ("Is Paris nice?", "Is paris nice?"),
+        ("a $500k mortgage at 5%", "a mortgage of $500,000 at 5 percent"),
+        ("convert a list to a DataFrame in pandas", "In pandas, convert a list to a DataFrame"),
+        ("two-factor login", "two factor login"),
+        ("compute the mean of [1,3,5]", "find the mean of [1,3,5]"),
+    ],
+)
+def test_rewordings_pass(cached: str, query: str):
+    assert refusals(cached, query) == ()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "What is the weather in Oslo today?",
+        "What is the current price of gold?",
+        "Is the bridge open at the moment?",
+        "How many days until Easter?",
+        "Who is winning right now?",
+        "What are the latest headlines?",
+    ],
+)
+def test_what_goes_stale_is_never_answered(query: str):
+    assert never(query) is Refusal.TIME
+
+
+@pytest.mark.parametrize(
+    "query", ["What is my name?", "Do you remember me?", "Write to ann@example.org for me"]
+)
+def test_what_is_about_the_asker_is_never_answered(query: str):
+    assert never(query) is Refusal.PERSONAL
+
+
+@pytest.mark.parametrize(
+    "query", ["How old is he?", "What should I do next?", "How do I reset my password?"]
+)
+def test_ordinary_questions_may_be_answered(query: str):
+    assert never(query) is None
+
+
+def test_a_long_prompt_is_never_answered():
+    assert never("word " * 1000) is Refusal.TOO_LONG
+    assert never("?!") is Refusal.EMPTY
