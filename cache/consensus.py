@@ -16,6 +16,7 @@ from typing import Protocol
 from cache.boundary import Boundary, explores
 from cache.gates import Refusal, never, refusal
 from cache.neighbours import NEIGHBOURS
+from cache.plain import same_words
 from cache.verify import Thresholds
 
 # Farther entries are not worth a gate. No pair of the training sets beyond it is worth serving.
@@ -133,12 +134,13 @@ def _verified(
     passing = [at for at, reason in enumerate(refused) if reason is None][:VERIFIED]
     if not passing:
         return Choice(None, refused[0] or Refusal.UNSURE, 0.0, 0)
+    for at in passing:
+        if same_words(near[at].text, query):
+            return Choice(at, Served.SAME_TEXT, 1.0, at)
     sure = {at: verifier.pair(near[at].text, query) for at in passing}
     best = max(passing, key=lambda at: sure[at])
     if sure[best] < settings.thresholds.pair:
         return Choice(None, Refusal.UNSURE, sure[best], best)
-    if near[best].text == query:
-        return Choice(best, Served.SAME_TEXT, 1.0, best)
     if any(refused[at] is None and one.answer != near[best].answer for at, one in enumerate(near)):
         # Others pass the gates and answer otherwise: then all neighbours have to be sure, too.
         together = verifier.consensus([one.cosine for one in near], [one.answer for one in near])

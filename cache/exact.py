@@ -40,8 +40,11 @@ class Store(Protocol):
     async def get(self, keys: Sequence[str]) -> Sequence[bytes | None]:
         """Each key's value, or None when it is absent or expired; in the order of the keys."""
 
-    async def set(self, key: str, value: bytes, ttl_s: int) -> None:
-        """Keep `value` for `ttl_s` seconds, in place of what was there."""
+    async def set(self, key: str, value: bytes, ttl_s: int, tags: Sequence[str] = ()) -> None:
+        """Keep `value` for `ttl_s` seconds, in place of what was there.
+
+        A purge of one of the `tags` removes it.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,17 +163,19 @@ class ExactCache:
             self.stats.unreadable += 1
             return None
 
-    async def put(self, key: str, answer: CachedAnswer, ttl_s: int) -> bool:
+    async def put(
+        self, key: str, answer: CachedAnswer, ttl_s: int, tags: Sequence[str] = ()
+    ) -> bool:
         """Keep `answer` for about `ttl_s`; False when it was not kept. Never raises."""
         if not self._allowed():
             return False
         value, ttl_s = answer.to_bytes(), jittered(ttl_s, self._ttl_jitter, random.random())
-        kept = await self._attempt(self._set(key, value, ttl_s), self._timeout_s)
+        kept = await self._attempt(self._set(key, value, ttl_s, tags), self._timeout_s)
         self.stats.puts += kept is True
         return kept is True
 
-    async def _set(self, key: str, value: bytes, ttl_s: int) -> bool:
-        await self._store.set(key, value, ttl_s)
+    async def _set(self, key: str, value: bytes, ttl_s: int, tags: Sequence[str]) -> bool:
+        await self._store.set(key, value, ttl_s, tags)
         return True
 
     async def _ask(self, key: str) -> bytes | None:

@@ -52,6 +52,12 @@ class Refusal(StrEnum):
     EXPLORE = "explore"
 
 
+# Asks whether, and is no courtesy before another question.
+_POLAR = re.compile(
+    r"(?:can|could|may|might|should|must|do|does|did|am|is|are|was|were|will|would|has|have) "
+    r"(?!you\b|there (?:a|any|some) (?:way|method)|it possible)"
+)
+_MANNER = re.compile(r"how (?:do|does|did|can|could|should|would|to|might|must|will)\b")
 _TIME = re.compile(
     r"""\b(
       today | tonight | tomorrow | yesterday | nowadays | currently | presently | latest | newest
@@ -217,7 +223,11 @@ def _audience(mine: Slots, theirs: Slots) -> bool:
 
 
 def _question(mine: Slots, theirs: Slots) -> bool:
-    return bool(mine.question and theirs.question) and mine.question != theirs.question
+    """Two kinds of question; "can I" and "how do I" are two, though neither names its kind."""
+    if mine.question and theirs.question:
+        return mine.question != theirs.question
+    either = (mine.plain, theirs.plain), (theirs.plain, mine.plain)
+    return any(_POLAR.match(one) and _MANNER.match(other) for one, other in either)
 
 
 _GATES = (

@@ -18,6 +18,11 @@ from cache.redis_facts import RedisFacts
 _NO_SET = "hansom:none"
 
 
+def tag_key(key: str, tag: str) -> str:
+    """The set of what bears a tag, in the cluster slot of `key`: `hansom:tag:{<owner>}:<tag>`."""
+    return f"hansom:tag:{{{key.partition('{')[2].partition('}')[0]}}}:{tag}"
+
+
 class RedisStore:
     """`cache.exact.Store` over one Redis; `redis://`, `rediss://` and `unix://` URLs."""
 
@@ -35,9 +40,22 @@ class RedisStore:
         values = await self._redis.mget(list(keys))
         return [value if isinstance(value, bytes) else None for value in values]
 
-    async def set(self, key: str, value: bytes, ttl_s: int) -> None:
-        """SET with EX `ttl_s` seconds; raises `redis.RedisError` or `OSError`."""
-        await self._redis.set(key, value, ex=ttl_s)
+    async def set(self, key: str, value: bytes, ttl_s: int, tags: Sequence[str] = ()) -> None:
+        """SET with EX `ttl_s` seconds, and the key's name under each tag, in one round trip.
+
+        Raises `redis.RedisError` or `OSError`.
+        """
+        if not tags:
+            await self._redis.set(key, value, ex=ttl_s)
+            return
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.set(key, value, ex=ttl_s)
+        for tag in tags:
+            name = tag_key(key, tag)
+            pipe.sadd(name, key)
+            pipe.expire(name, ttl_s, nx=True)
+            pipe.expire(name, ttl_s, gt=True)
+        await pipe.execute()
 
     async def ping(self) -> None:
         """Return when Redis answers; raises `redis.RedisError` or `OSError`."""

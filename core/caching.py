@@ -19,13 +19,16 @@ class CacheRules:
     """What holds for one request.
 
     `exact`: whether the exact cache is used at all; `sampled`: also where the answer is drawn at
-    random; `tool_calls`: also where tools are offered; `ttl_s`: how long an answer is kept.
+    random; `tool_calls`: also where tools are offered; `ttl_s`: how long an answer is kept;
+    `semantic`: whether a request in other words may be served, `wrong_share` of them wrongly.
     """
 
     exact: bool = True
     sampled: bool = False
     tool_calls: bool = False
     ttl_s: int = 3600
+    semantic: bool = True
+    wrong_share: float = 0.01
 
 
 class CacheClass(Frozen):
@@ -35,6 +38,8 @@ class CacheClass(Frozen):
     sampled: bool | None = None
     tool_calls: bool | None = None
     ttl_s: int | None = Field(None, ge=1)
+    semantic: bool | None = None
+    wrong_share: float | None = Field(None, gt=0, le=0.2)
 
 
 class CacheSettings(Frozen):
@@ -50,6 +55,10 @@ class CacheSettings(Frozen):
     lookup_timeout_s: float = Field(0.005, gt=0)
     timeout_s: float = Field(0.25, gt=0)
     max_answer_bytes: int = Field(1_048_576, ge=1024)
+    semantic: bool = True
+    semantic_entries: int = Field(10_000, ge=1)
+    semantic_timeout_s: float = Field(0.05, gt=0)
+    wrong_share: float = Field(0.01, gt=0, le=0.2)
     single_flight: bool = True
     flight_lease_s: float = Field(3.0, ge=0.5)
     domains: dict[str, CacheClass] = Field(default_factory=dict)
@@ -63,6 +72,11 @@ class CacheSettings(Frozen):
             sampled=_allowed(self.sampled, [one.sampled for one in own]),
             tool_calls=_allowed(self.tool_calls, [one.tool_calls for one in own]),
             ttl_s=min((one.ttl_s for one in own if one.ttl_s is not None), default=self.ttl_s),
+            semantic=self.semantic and all(one.semantic is not False for one in own),
+            wrong_share=min(
+                (one.wrong_share for one in own if one.wrong_share is not None),
+                default=self.wrong_share,
+            ),
         )
 
 

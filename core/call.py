@@ -58,7 +58,8 @@ class Call:
     `body` is the JSON object of the request as it will be passed to an engine.
     `deadline_s` counts from `arrived_s`, both on the monotonic clock; `ttft_deadline_s` is the
     longest wait for the first token that the caller accepts, None when it named none; `domain` is
-    the caller's word for what the call is about; `team` and `key` are who of the tenant asks.
+    the caller's word for what the call is about; `team` and `key` are who of the tenant asks;
+    `tags` name what the answer rests on, so that it can be taken back when that changes.
     """
 
     call_id: str
@@ -77,6 +78,7 @@ class Call:
     domain: str = ""
     team: str = ""
     key: str = ""
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,16 @@ class Metrics:
         self.cache = self._counter(
             "hansom_cache_lookups", "Cache lookups by result: exact, miss, off.", "result"
         )
+        self.semantic = self._counter(
+            "hansom_semantic_lookups",
+            "Semantic look-ups by result: what served, or the reason why nothing did.",
+            "result",
+        )
+        self.semantic_checks = self._counter(
+            "hansom_semantic_check_lookups",
+            "Served semantic hits that were generated again, by result: same, other, unclear.",
+            "result",
+        )
         self.flights = self._counter(
             "hansom_shared_requests",
             "Requests whose generation others could share, by kind: led, joined.",

@@ -19,6 +19,7 @@ from core.settings import Settings
 from core.wire import ChatBody, CompletionBody, check
 
 _MAX_WORD_CHARS = 100
+_MAX_TAGS = 16
 AUTO = "auto"
 ANONYMOUS = "anonymous"
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -60,6 +61,18 @@ def deadline(headers: Mapping[str, str]) -> float | None:
         name = "x-hansom-deadline-s"
         raise BadRequest(f"`{name}` must be a number of seconds; got {given!r}.", param=name)
     return seconds
+
+
+def tags(headers: Mapping[str, str]) -> tuple[str, ...]:
+    """The words of `x-hansom-cache-tags`; raises `BadRequest` for too many or too long ones."""
+    name = "x-hansom-cache-tags"
+    found = tuple(sorted({word.strip() for word in headers.get(name, "").split(",")} - {""}))
+    if len(found) > _MAX_TAGS or any(len(tag) > _MAX_WORD_CHARS for tag in found):
+        raise BadRequest(
+            f"`{name}` may have {_MAX_TAGS} tags of {_MAX_WORD_CHARS} characters at most.",
+            param=name,
+        )
+    return found
 
 
 def _choice(headers: Mapping[str, str], name: str, kind: type[Choice], default: Choice) -> Choice:
@@ -138,6 +151,7 @@ class Admission:
             domain=headers.get("x-hansom-domain", "")[:_MAX_WORD_CHARS],
             team=headers.get("x-hansom-team", "")[:_MAX_WORD_CHARS],
             key=who,
+            tags=tags(headers),
         )
 
     def tier_of(self, model: str) -> str:

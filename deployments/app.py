@@ -96,6 +96,7 @@ def build_router(args: Args) -> Application:
         settings.router.memory,
         args.redis(settings),
         settings.router.embed_timeout_s,
+        settings.cache.semantic and settings.cache.exact,
     )
 
 

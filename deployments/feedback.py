@@ -21,6 +21,7 @@ from deployments.admission import decode, tenant
 from deployments.caller import Caller
 from deployments.ingress import Guarded
 from deployments.reply import JSON, Reply
+from deployments.semantic import Semantic
 
 
 class FeedbackBody(Wire):
@@ -34,10 +35,18 @@ class FeedbackBody(Wire):
 class Feedback(Guarded):
     """Checks the body and hands the label to the router."""
 
-    def __init__(self, settings: Settings, router: Any, timeout_s: float, *guarded: Any) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        router: Any,
+        semantic: Semantic | None,
+        timeout_s: float,
+        *guarded: Any,
+    ) -> None:
         super().__init__("feedback", *guarded)
         self._settings = settings
         self._router = router
+        self._semantic = semantic
         self._timeout_s = timeout_s
 
     async def answer(
@@ -47,10 +56,16 @@ class Feedback(Guarded):
         body = check(FeedbackBody, decode(raw))
         head = self._head(body.tier)
         caller.watch()
-        if not await self._taken(tenant(sent), body.request_id, head, body.right):
+        who = tenant(sent)
+        hit = self._semantic is not None and await self._semantic.feedback(
+            who, body.request_id, body.right
+        )
+        # What a hit was worth says nothing of the tier that answered somebody else.
+        if not hit and not await self._taken(who, body.request_id, head, body.right):
             raise UnknownRequest(
                 f"No request {body.request_id!r} of yours was scored lately: feedback is for "
-                "`auto` under a learned strategy, within router.memory.keep_s of the answer.",
+                "`auto` under a learned strategy, within router.memory.keep_s of the answer, and "
+                "for semantic hits, within a day.",
                 param="request_id",
                 code="unknown_request",
             )

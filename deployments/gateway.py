@@ -14,14 +14,15 @@ from cache.flight import Flights
 from cache.flight_wire import Timing, Wire
 from cache.redis_store import RedisStore
 from core import log
-from core.call import Endpoint
+from core.call import Call, Endpoint
 from core.log import SystemClock
 from core.metrics import Metrics
 from core.settings import Settings
-from deployments import environment
+from deployments import environment, redis_check
 from deployments.admission import Admission
 from deployments.attempt import Books
 from deployments.board import Board, load_scorer, make_plan
+from deployments.budgets import RedisBudgets
 from deployments.embeddings import Embeddings
 from deployments.exchange import Connections
 from deployments.feedback import Feedback
@@ -32,6 +33,8 @@ from deployments.ledger import LEDGER_APP, LEDGER_DEPLOYMENT
 from deployments.observe import Scraper
 from deployments.pipeline import Pipeline
 from deployments.router import ROUTER_APP, ROUTER_DEPLOYMENT
+from deployments.second_look import SecondLook
+from deployments.semantic import Semantic
 from ledger.redis_store import RedisStream
 from ledger.spool import Spool
 from ledger.writer import StreamWriter
@@ -69,6 +72,7 @@ class Gateway:
             replicas.running()  # begins to listen, so that the first request finds them
         self._router = handle_of(ROUTER_DEPLOYMENT, ROUTER_APP)
         self._store = RedisStore(self._redis_url)
+        await redis_check.check(self._store)
         self._ledger = StreamWriter(
             RedisStream(self._redis_url, settings.ledger.stream), Spool(self._home / "spool")
         )
@@ -91,7 +95,10 @@ class Gateway:
         )
         version = answer_version(settings, router_version)
         flights = self._make_flights(clock)
-        self._pipeline = Pipeline(books, board, cache, self._tiers, version, flights)
+        self._semantic = self._make_semantic(books, cache, version)
+        self._pipeline = Pipeline(
+            books, board, cache, self._tiers, version, flights, self._semantic
+        )
         self._admission = Admission(settings)
         self._scraper = Scraper(self._handles())
         return self._application(clock)
@@ -102,6 +109,18 @@ class Gateway:
             return None
         timing = Timing(timeout_s=settings.timeout_s, lease_s=settings.flight_lease_s)
         return Flights(Wire(self._redis_url, clock, timing))
+
+    def _make_semantic(self, books: Books, cache: ExactCache, version: str) -> Semantic | None:
+        settings = self._settings
+        if not (settings.cache.semantic and settings.cache.exact):
+            return None
+        look = SecondLook(books, self._tiers)
+
+        async def again(call: Call, tier: str) -> str | None:
+            return await look.again(call, settings.tier(tier))
+
+        budgets = RedisBudgets(self._redis_url, books.clock)
+        return Semantic(books, self._router, cache, budgets, version, again)
 
     def _application(self, clock: SystemClock) -> Any:
         limit = self._settings.limits.max_body_bytes
@@ -114,7 +133,7 @@ class Gateway:
             self._admission, self._metrics, clock, limit,
         )  # fmt: skip
         feedback = Feedback(
-            self._settings, self._router, _FEEDBACK_TIMEOUT_S,
+            self._settings, self._router, self._semantic, _FEEDBACK_TIMEOUT_S,
             self._admission, self._metrics, clock, limit,
         )  # fmt: skip
         routes = Routes(self._settings, self.ready, self._scraper.text)

@@ -40,6 +40,7 @@ class Miss:
 
     result: CacheResult
     store_key: str | None
+    max_age_s: float | None = None
 
     @property
     def shareable(self) -> bool:

@@ -30,6 +30,7 @@ from deployments.app import Args, build_gateway, build_ledger, build_router, bui
 from deployments.gateway import GATEWAY_APP
 from deployments.handles import tier_app
 from deployments.ledger import LEDGER_APP
+from deployments.redis_check import check_url
 from deployments.redis_server import RedisServer
 from deployments.router import ROUTER_APP
 
@@ -115,6 +116,8 @@ class LocalCluster:
             self._step("starting Redis")
             self._redis = RedisServer(self._home / "redis", run / "redis.sock")
             self._redis.start()
+        else:
+            check_url(self._settings.cache.redis_url)
         self._step("starting Ray")
         ray.init(
             address="local",

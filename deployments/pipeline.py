@@ -39,11 +39,13 @@ from deployments.handles import TierReplicas
 from deployments.prefix import HeldStream, may_watch, watching
 from deployments.reply import Reply, closing_object, headers
 from deployments.second_look import SecondLook
+from deployments.semantic import Semantic
 from deployments.shared import Sharing
 from deployments.stream import with_extra
 from ledger.line import CacheResult, Kind, Outcome
 
 _REPLICAS_PER_TIER = 2
+_HIT_CODES: dict[CacheResult, str] = {"exact": "cache_exact", "semantic": "cache_semantic"}
 
 
 class Pipeline:
@@ -61,6 +63,7 @@ class Pipeline:
         tiers: dict[str, TierReplicas],
         answer_version: str,
         flights: Flights | None = None,
+        semantic: Semantic | None = None,
     ) -> None:
         self._books = books
         self._board = board
@@ -68,6 +71,7 @@ class Pipeline:
         self._tiers = tiers
         self._answer_version = answer_version
         self._look = SecondLook(books, tiers)
+        self._semantic = semantic
         self._flights = flights
         self._sharing = Sharing(books, flights, self._alone) if flights else None
         self._writes: set[asyncio.Task[bool]] = set()
@@ -78,10 +82,11 @@ class Pipeline:
         rule = eligible(call.body, directives, rules)
         key = self._key(call) if rule.lookup or rule.store else ""
         if rule.lookup and (hit := await self._cache.get(key, directives.max_age_s)):
-            return self._replayed(call, hit)
+            self._books.metrics.cache.labels("exact").inc()
+            return self._given_again(call, hit, "exact", "the same request was answered before")
         result: CacheResult = "miss" if rule.lookup else "off"
         self._books.metrics.cache.labels(result).inc()
-        return Miss(result, key if rule.store else None)
+        return Miss(result, key if rule.store else None, directives.max_age_s)
 
     async def ride(self, call: Call, miss: Miss) -> Reply:
         """Generate or share a generation; raises `HansomError` for what the client must be told."""
@@ -90,7 +95,12 @@ class Pipeline:
         return await self._alone(call, miss)
 
     async def _alone(self, call: Call, miss: Miss, witness: Witness | None = None) -> Reply:
-        """Route and generate."""
+        """Give what answered the same in other words, else route and generate."""
+        if self._semantic is not None and miss.shareable:
+            hit = await self._semantic.look_up(call, miss.max_age_s)
+            if hit is not None:
+                self._books.metrics.cache.labels("semantic").inc()
+                return self._given_again(call, hit.answer, "semantic", hit.reason, witness)
         decision = await self._board.decide(call)
         self._books.metrics.routes.labels(decision.tier, decision.code).inc()
         ride = Ride(call, decision, miss, witness=witness)
@@ -111,6 +121,8 @@ class Pipeline:
         """End what is shared, then wait for cache writes that are still under way."""
         if self._flights is not None:
             await self._flights.close()
+        if self._semantic is not None:
+            await self._semantic.close()
         await asyncio.gather(*self._writes, return_exceptions=True)
 
     async def _first(self, ride: Ride) -> Reply | Held | HeldStream:
@@ -238,19 +250,28 @@ class Pipeline:
             policy_version=f"{self._answer_version}:{call.risk}:{call.value}:{call.domain}",
         )
 
-    def _replayed(self, call: Call, hit: CachedAnswer) -> Reply:
+    def _given_again(
+        self,
+        call: Call,
+        hit: CachedAnswer,
+        cache: CacheResult,
+        reason: str,
+        witness: Witness | None = None,
+    ) -> Reply:
         """A stored answer, as a stream or plain, whichever is asked."""
-        self._books.metrics.cache.labels("exact").inc()
         tier = self._books.settings.tier(hit.tier)
-        decision = Decision(tier.name, "cache_exact", "the same request was answered before")
+        decision = Decision(tier.name, _HIT_CODES[cache], reason)
         attempt = Attempt(self._books, call, decision, tier, Kind.CACHE_HIT, 0)
-        sent = headers(call, decision, tier, cache="exact", cost_usd_micros=0)
+        if witness is not None:
+            witness.opened(decision)
+            witness.settled(hit.usage, 0)
+        sent = headers(call, decision, tier, cache=cache, cost_usd_micros=0)
+        if call.stream:
+            attempt.first_byte()
+        attempt.close(Outcome.SUCCESS, hit.usage, cache=cache)
         if not call.stream:
-            attempt.close(Outcome.SUCCESS, hit.usage, cache="exact")
             return Reply(200, hit.body, sent)
-        attempt.first_byte()
-        attempt.close(Outcome.SUCCESS, hit.usage, cache="exact")
-        return Reply(200, self._played(call, attempt, hit.body, "exact", 0), sent)
+        return Reply(200, self._played(call, attempt, hit.body, cache, 0), sent)
 
     def _played(
         self, call: Call, attempt: Attempt, body: bytes, cache: str, cost_usd_micros: int
@@ -277,9 +298,11 @@ class Pipeline:
             created_s=self._books.clock.wall_s(),
         )
         ttl_s = settings.rules(call.tenant, call.domain).ttl_s
-        task = asyncio.create_task(self._cache.put(key, answer, ttl_s))
+        task = asyncio.create_task(self._cache.put(key, answer, ttl_s, call.tags))
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
+        if self._semantic is not None:
+            self._semantic.keep(call, key, body, ttl_s)
 
 
 def fallen_back(ride: Ride, tier: str) -> Ride:

@@ -10,16 +10,23 @@ from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from prometheus_client import Counter, Gauge, Histogram, generate_latest
 from redis.exceptions import RedisError
 
+from cache.pair import Reader
+from cache.redis_vectors import RedisVectors
+from cache.verify import Verifier
 from core import log
 from core.metrics import new_registry
 from core.routing import RouterMemory
 from deployments.memory import Memory
+from deployments.near import Found, Kept, Neighbourhood
 from router.conversation import Conversation, read
 from router.embed import MiniLM
 from router.features import of_conversation
@@ -29,6 +36,7 @@ from router.score import Score, Scorer
 ROUTER_APP = "router"
 ROUTER_DEPLOYMENT = "Router"
 _REMEMBER_S, _LEARN_S = 2.0, 60.0
+_KEPT_EMBEDDINGS = 512
 _logger = logging.getLogger("hansom.router")
 _BUCKETS_S = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.015, 0.03, 0.06, 0.12, 0.5)
 
@@ -48,6 +56,7 @@ class Router:
         memory: RouterMemory | None = None,
         redis_url: str = "",
         embed_timeout_s: float = 0.25,
+        semantic: bool = False,
     ) -> None:
         log.set_up(log_level)
         self._shipped = Scorer.load(weights) if weights else None
@@ -61,6 +70,19 @@ class Router:
         )
         self._refresh_s = memory.refresh_s if memory else 0.0
         self._embed_timeout_s = embed_timeout_s
+        # The score and the semantic cache ask for the same text, one after the other.
+        self._embedding = lru_cache(_KEPT_EMBEDDINGS)(self._embedded_anew)
+        self._vectors = RedisVectors(redis_url) if semantic else None
+        self._near = (
+            Neighbourhood(
+                self._vectors,
+                Verifier.load(Reader(self._embedder)),
+                self._embedding,
+                self._thread,
+            )
+            if self._vectors
+            else None
+        )
         self._tasks: set[asyncio.Task[None]] = set()
         self._learning = False
         self._used = ""
@@ -110,6 +132,33 @@ class Router:
             self._start(self._remember(self._memory, tenant, request_id, seen))
         return score
 
+    async def near(self, scope_key: str, text: str, level: str, delta: float, draw: float) -> Found:
+        """What of a scope may serve a text (`deployments.near`)."""
+        assert self._near is not None
+        return await self._near.look_up(scope_key, text, level, delta, draw)
+
+    async def keep(self, kept: Kept) -> bool:
+        """Let an answer be found by other words."""
+        assert self._near is not None
+        return await self._near.keep(kept)
+
+    async def compare(
+        self, scope_key: str, entry: str, cosine: float, served: str, fresh: str
+    ) -> bool | None:
+        """Whether a served answer says what a fresh one says."""
+        assert self._near is not None
+        return await self._near.compare(scope_key, entry, cosine, served, fresh)
+
+    async def learn(self, scope_key: str, entry: str, cosine: float, same: bool) -> None:
+        """One outcome for an entry."""
+        assert self._near is not None
+        await self._near.learn(scope_key, entry, cosine, same)
+
+    async def forget(self, scope_key: str, ids: list[str]) -> None:
+        """Take entries out of a scope."""
+        assert self._near is not None
+        await self._near.forget(scope_key, ids)
+
     async def feedback(self, tenant: str, request_id: str, head: int, right: float) -> bool:
         """Take a label for a scored request; False when there is none of that id.
 
@@ -137,6 +186,8 @@ class Router:
             task.cancel()
         if self._memory is not None:
             await self._memory.close()
+        if self._vectors is not None:
+            await self._vectors.close()
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -182,12 +233,16 @@ class Router:
     def _score(self, asked: Conversation) -> tuple[Score, Seen]:
         assert self._lesson is not None
         with self._scored_s.time():
-            embedding = self._embedder.embed([asked.asked])[0]
-            self._embedded.inc()
+            embedding = self._embedding(asked.asked)
             surface = of_conversation(asked)
             scorer = self._lesson.scorer
             score = replace(scorer.score(embedding, surface), threshold=scorer.threshold)
             return score, Seen.of(embedding, surface)
+
+    def _embedded_anew(self, text: str) -> NDArray[np.float32]:
+        self._embedded.inc()
+        row: NDArray[np.float32] = self._embedder.embed([text])[0]
+        return row
 
     def _embed(self, texts: list[str]) -> tuple[list[list[float]], int]:
         self._embedded.inc(len(texts))

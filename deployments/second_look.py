@@ -23,7 +23,13 @@ from ledger.line import Kind, Outcome
 from router.uncertainty import perplexity
 
 # Their lines' places, beyond every attempt to answer and beside `deployments.judge`.
-_SAMPLE, _READING = 1001, 1002
+_SAMPLE, _READING, _AGAIN = 1001, 1002, 1003
+# What they are in the ledger, and why they were asked.
+_KINDS = {
+    _SAMPLE: (Kind.CLASSIFIER, "cascade"),
+    _READING: (Kind.CLASSIFIER, "cascade"),
+    _AGAIN: (Kind.SHADOW, "check"),
+}
 _SAMPLE_TEMPERATURE = 0.8
 _LIMITS = ("max_tokens", "max_completion_tokens", "stop")
 
@@ -43,11 +49,14 @@ class SecondLook:
             **{name: call.body[name] for name in _LIMITS if name in call.body},
         }
         answer = await self._ask(call, tier, asked, _SAMPLE, "a second answer is compared")
-        try:
-            text = answer["choices"][0]["message"]["content"] if answer else None
-        except (LookupError, TypeError):
-            return None
-        return text if isinstance(text, str) else None
+        return _content(answer)
+
+    async def again(self, call: Call, tier: Tier) -> str | None:
+        """The same once more, beside the request: what a check of a cached answer compares with."""
+        left_out = ("model", "stream", "stream_options")
+        asked = {name: value for name, value in call.body.items() if name not in left_out}
+        answer = await self._ask(call, tier, asked, _AGAIN, "a served answer is checked")
+        return _content(answer)
 
     async def reading(self, call: Call, tier: Tier, text: str) -> float | None:
         """The perplexity of `text` as this tier's answer: one prefill, and one token thrown away.
@@ -73,9 +82,8 @@ class SecondLook:
     async def _ask(
         self, call: Call, tier: Tier, asked: Mapping[str, Any], number: int, why: str
     ) -> dict[str, Any] | None:
-        attempt = Attempt(
-            self._books, call, Decision(tier.name, "cascade", why), tier, Kind.CLASSIFIER, number
-        )
+        kind, code = _KINDS[number]
+        attempt = Attempt(self._books, call, Decision(tier.name, code, why), tier, kind, number)
         outcome, usage, answer = Outcome.ERROR, Usage(), None
         try:
             answer = await self._post(tier, asked, attempt.left_s(call))
@@ -104,6 +112,15 @@ class SecondLook:
             return answer
         finally:
             exchange.close()
+
+
+def _content(answer: Mapping[str, Any] | None) -> str | None:
+    """The text of an answer's first choice."""
+    try:
+        text = answer["choices"][0]["message"]["content"] if answer else None
+    except (LookupError, TypeError):
+        return None
+    return text if isinstance(text, str) else None
 
 
 def last_logprobs(prompt_logprobs: list[Any], text: str) -> list[float]:

@@ -166,7 +166,9 @@ class _Rider:
     @property
     def cache(self) -> str:
         """What the header says."""
-        return "miss" if self._seat.led else "flight"
+        if not self._seat.led:
+            return "flight"
+        return "semantic" if self.decision.code == "cache_semantic" else "miss"
 
     async def within(self, answer: Awaitable[Result]) -> Result:
         """Wait no longer than the call has left; raises `DeadlineExceeded`."""

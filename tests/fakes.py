@@ -2,9 +2,16 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from cache import semantic
+from cache.budget import Budget, Change, Level, Source, State, outcome, seen, settle
+from deployments.near import Neighbourhood
+from deployments.semantic import Served
 from ledger.drain import Entry
 from ledger.line import LedgerLine
 from router.score import Score
@@ -35,6 +42,7 @@ class FakeStore:
         self.failure: Exception | None = None
         self.operations = 0
         self._values: dict[str, tuple[bytes, float]] = {}
+        self.tagged: dict[str, frozenset[str]] = {}
 
     async def get(self, keys: Sequence[str]) -> Sequence[bytes | None]:
         self._operate()
@@ -42,14 +50,70 @@ class FakeStore:
         found = [self._values.get(key, (None, 0.0)) for key in keys]
         return [value if now_s < until_s else None for value, until_s in found]
 
-    async def set(self, key: str, value: bytes, ttl_s: int) -> None:
+    async def set(self, key: str, value: bytes, ttl_s: int, tags: Sequence[str] = ()) -> None:
         self._operate()
+        self.tagged.update({tag: self.tagged.get(tag, frozenset()) | {key} for tag in tags})
         self._values[key] = (value, self.clock.monotonic_s() + ttl_s)
 
     def _operate(self) -> None:
         self.operations += 1
         if self.failure is not None:
             raise self.failure
+
+
+class FakeNearby:
+    """A `cache.semantic.Nearby` in memory; `failure`, when set, is raised by every operation.
+
+    `scopes` holds, by scope and id, each entry with its vector of length 1 and when it ends. Above
+    the cap the entry that ends first goes.
+    """
+
+    def __init__(self, clock: FakeClock | None = None) -> None:
+        self.clock = clock or FakeClock()
+        self.failure: Exception | None = None
+        self.scopes: dict[str, dict[str, tuple[semantic.Entry, NDArray[np.float32], float]]] = {}
+
+    async def near(
+        self, scope_key: str, vector: NDArray[np.float32], count: int
+    ) -> list[tuple[semantic.Entry, float]]:
+        unit = vector / np.linalg.norm(vector)
+        found = [(entry, float(row @ unit)) for entry, row, _ in self._live(scope_key).values()]
+        return sorted(found, key=lambda one: -one[1])[:count]
+
+    async def keep(
+        self,
+        scope_key: str,
+        vector: NDArray[np.float32],
+        entry: semantic.Entry,
+        ttl_s: int,
+        cap: int,
+    ) -> None:
+        scope = self._live(scope_key)
+        scope.pop(entry.id, None)
+        while len(scope) >= cap:
+            del scope[min(scope, key=lambda id: scope[id][2])]
+        end_s = self.clock.monotonic_s() + ttl_s
+        scope[entry.id] = (entry, vector / np.linalg.norm(vector), end_s)
+
+    async def forget(self, scope_key: str, ids: Sequence[str]) -> None:
+        scope = self._live(scope_key)
+        for id in ids:
+            scope.pop(id, None)
+
+    async def learn(self, scope_key: str, id: str, cosine: float, same: bool) -> None:
+        scope = self._live(scope_key)
+        if id in scope:
+            entry, row, end_s = scope[id]
+            scope[id] = (replace(entry, boundary=entry.boundary.seen(cosine, same)), row, end_s)
+
+    def _live(self, scope_key: str) -> dict[str, tuple[semantic.Entry, NDArray[np.float32], float]]:
+        if self.failure is not None:
+            raise self.failure
+        now_s = self.clock.monotonic_s()
+        scope = self.scopes.setdefault(scope_key, {})
+        for id in [id for id, (_, _, end_s) in scope.items() if end_s <= now_s]:
+            del scope[id]
+        return scope
 
 
 @dataclass
@@ -132,3 +196,55 @@ class _FakeMethod:
         if self._router.failure is not None:
             raise self._router.failure
         return self._answer(asked)
+
+
+class FakeBudgets:
+    """A `deployments.semantic.Budgets` in memory, over the real rules."""
+
+    def __init__(self) -> None:
+        self.states: dict[tuple[str, str], State] = {}
+        self.changes: list[Change] = []
+        self.remembered: dict[tuple[str, str], Served] = {}
+
+    async def state(self, owner: str, domain: str) -> State:
+        return self.states.get((owner, domain), State())
+
+    async def count(self, served: Served, *, wrong: bool | None, source: Source) -> Change | None:
+        where = served.owner, served.domain
+        added = outcome(Level(served.level), wrong, source, served.share)
+        state = seen(self.states.get(where, State()), Level(served.level), added)
+        self.states[where], change = settle(state, Budget(served.limit), served.domain)
+        self.changes += [change] if change else []
+        return change
+
+    async def remember(self, tenant: str, request_id: str, served: Served) -> None:
+        self.remembered[tenant, request_id] = served
+
+    async def served(self, tenant: str, request_id: str) -> Served | None:
+        return self.remembered.get((tenant, request_id))
+
+    async def close(self) -> None:
+        return None
+
+
+class FakeNear:
+    """The router's handle for the semantic cache, around a real `Neighbourhood`."""
+
+    def __init__(self, near: Neighbourhood) -> None:
+        self.wait_s = 0.0
+        self.asked: list[str] = []
+        self.near = _Handled(self, "near", near.look_up)
+        self.keep = _Handled(self, "keep", near.keep)
+        self.compare = _Handled(self, "compare", near.compare)
+        self.learn = _Handled(self, "learn", near.learn)
+        self.forget = _Handled(self, "forget", near.forget)
+
+
+class _Handled:
+    def __init__(self, near: FakeNear, name: str, method: Callable[..., Any]) -> None:
+        self._near, self._name, self._method = near, name, method
+
+    async def remote(self, *given: Any) -> Any:
+        self._near.asked.append(self._name)
+        await asyncio.sleep(self._near.wait_s)
+        return await self._method(*given)

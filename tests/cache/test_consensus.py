@@ -32,10 +32,10 @@ class Sure:
         return self.consensus_says
 
 
-ALONE = [Candidate("What is the way to bake bread?", 0.93, "x")]
+ALONE = [Candidate("Which method is there to bake bread?", 0.93, "x")]
 AGREEING = [
-    Candidate("What is the way to bake bread?", 0.93, "x"),
-    Candidate("Tell me how to bake bread", 0.9, "x"),
+    Candidate("Which method is there to bake bread?", 0.93, "x"),
+    Candidate("Bread, and how one bakes it", 0.9, "x"),
     Candidate("How do I bake cake?", 0.7, "y"),
 ]
 
@@ -82,7 +82,7 @@ def test_a_gate_outweighs_everyone():
 
 
 def test_a_rival_past_the_gates_is_a_disagreement():
-    near = [ALONE[0], Candidate("Tell me how to bake bread", 0.925, "y")]
+    near = [ALONE[0], Candidate("Bread, and how one bakes it", 0.925, "y")]
     choice = choose(QUERY, near, Sure(1, 0.5), SETTINGS)
     assert (choice.entry, choice.reason) == (None, Refusal.DISAGREEMENT)
     other = [ALONE[0], Candidate("How do I bake bread in 5 hours?", 0.925, "y")]

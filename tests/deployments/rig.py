@@ -20,11 +20,13 @@ from deployments.exchange import Connections
 from deployments.handles import Replica, TierReplicas
 from deployments.pipeline import Pipeline
 from deployments.reply import Reply
+from deployments.second_look import SecondLook
+from deployments.semantic import Semantic
 from ledger.line import LedgerLine
 from ledger.spool import Spool
 from ledger.writer import StreamWriter
 from tests.deployments.engines import Engine, serving
-from tests.fakes import FakeClock, FakeRouter, FakeStore, FakeStream
+from tests.fakes import FakeBudgets, FakeClock, FakeNear, FakeRouter, FakeStore, FakeStream
 from tests.ledger.lines import until
 
 
@@ -91,6 +93,7 @@ class Rig:
     clock: FakeClock
     router: FakeRouter
     replicas: dict[str, list[Replica]] = field(default_factory=dict)
+    semantic: Semantic | None = None
 
     async def respond(self, asked: Call, wish: Directives = Directives()) -> Reply:  # noqa: B008
         """What the gateway does with an admitted call."""
@@ -142,6 +145,8 @@ async def rig(
     router: FakeRouter | None = None,
     stall_s: float = 5.0,
     flights: Flights | None = None,
+    near: FakeNear | None = None,
+    budgets: FakeBudgets | None = None,
 ) -> AsyncIterator[Rig]:
     """Engines on the loopback address, and the real path to them."""
     settings = settings or settings_of()
@@ -164,6 +169,13 @@ async def rig(
         books = Books(Metrics(), writer, clock, settings, "router-v1")
         board = Board(make_plan(settings, None), router, tiers, 1.0, books.metrics)
         cache = ExactCache(store, clock, timeout_s=1.0, lookup_timeout_s=1.0)
-        pipeline = Pipeline(books, board, cache, tiers, "answers-v1", flights)
+        semantic = None
+        if near is not None:
+            look = SecondLook(books, tiers)
+            semantic = Semantic(
+                books, near, cache, budgets or FakeBudgets(), "answers-v1",
+                lambda asked, tier: look.again(asked, books.settings.tier(tier)),
+            )  # fmt: skip
+        pipeline = Pipeline(books, board, cache, tiers, "answers-v1", flights, semantic)
         stack.push_async_callback(pipeline.close)
-        yield Rig(pipeline, books, tiers, store, stream, clock, router, replicas)
+        yield Rig(pipeline, books, tiers, store, stream, clock, router, replicas, semantic)

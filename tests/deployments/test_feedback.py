@@ -26,7 +26,7 @@ async def never() -> dict[str, Any]:
 async def give(path: Rig, body: dict[str, Any], **headers: str) -> dict[str, Any]:
     settings = settings_of()
     guarded = (Admission(settings), path.books.metrics, path.clock, 1_000_000)
-    route, caller = Feedback(settings, path.router, 0.1, *guarded), Caller(never)
+    route, caller = Feedback(settings, path.router, None, 0.1, *guarded), Caller(never)
     try:
         reply = await route.answer(caller, orjson.dumps(body), headers, "r-2", path.clock.now_s)
     finally:

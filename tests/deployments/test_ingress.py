@@ -48,7 +48,7 @@ def app_of(path: Rig, settings: Settings, *, ready: bool = True) -> tuple[Starle
 
     guarded = (admission, path.books.metrics, path.clock, limit)
     embeddings = Embeddings(path.books, path.router, 1.0, *guarded)
-    feedback = Feedback(settings, path.router, 1.0, *guarded)
+    feedback = Feedback(settings, path.router, None, 1.0, *guarded)
     routes = Routes(settings, is_ready, scrape)
     return Application(chat, completion, embeddings, feedback, routes, lifespan), admission
 

@@ -32,7 +32,7 @@ SOURCES = [
 SETTINGS = load(pages.ROOT / "config" / "simulated.yaml")
 DECISION = Decision("small", "easy", "it is easy", difficulty=0.1, version="v1")
 # The policy's own, and the two that the pipeline adds.
-REASON_CODES = {code.value for code in Code} | {"cache_exact", "fallback"}
+REASON_CODES = {code.value for code in Code} | {"cache_exact", "cache_semantic", "fallback"}
 DOCUMENTED_ERRORS = [
     kind
     for _, kind in inspect.getmembers(errors, inspect.isclass)
@@ -75,7 +75,7 @@ def make_application() -> Any:
         Generation(endpoint, nothing, nothing, nothing, nothing, 0)
         for endpoint in (Endpoint.CHAT, Endpoint.COMPLETION)
     )
-    feedback = Feedback(SETTINGS, nothing, 0, nothing, nothing, nothing, 0)
+    feedback = Feedback(SETTINGS, nothing, None, 0, nothing, nothing, nothing, 0)
     return Application(chat, completion, embeddings, feedback, routes, lifespan)
 
 
@@ -158,7 +158,7 @@ def test_every_reason_code_is_told_and_none_that_is_gone():
 def test_the_reason_codes_beside_the_policys_are_those_of_the_pipeline():
     source = ast.parse(pages.text("deployments/pipeline.py"))
     texts = {node.value for node in ast.walk(source) if isinstance(node, ast.Constant)}
-    assert {"cache_exact", "fallback"} <= texts
+    assert {"cache_exact", "cache_semantic", "fallback"} <= texts
 
 
 def test_every_error_code_of_the_ledger_is_told_and_none_that_is_gone():

@@ -1,0 +1,107 @@
+"""Error budgets and served hits, as a gateway keeps them: in Redis, with a short memory of its own.
+
+Promises: nothing raises; without Redis a domain is as one unheard of, an outcome is lost and says
+so in the log. A state is read again after `_STATE_S`, or at once when this gateway changed it.
+"""
+
+import hashlib
+import logging
+from collections.abc import Awaitable
+from typing import TypeVar
+
+import msgspec
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from cache.budget import Budget, Change, Level, Source, State
+from cache.redis_budget import RedisBudget
+from core import log
+from core.ports import Clock
+from deployments.semantic import Served
+
+_logger = logging.getLogger("hansom.cache")
+_STATE_S = 5.0
+_REMEMBER_S = 86_400
+_SOCKET_S = 1.0
+_MAX_STATES = 4096
+Result = TypeVar("Result")
+_DECODER = msgspec.msgpack.Decoder(Served)
+
+
+class RedisBudgets:
+    """`deployments.semantic.Budgets` over one Redis."""
+
+    def __init__(self, url: str, clock: Clock) -> None:
+        self._clock = clock
+        self._book = RedisBudget(url)
+        self._states: dict[tuple[str, str], tuple[float, State]] = {}
+        self._redis = Redis.from_url(
+            url, protocol=2, socket_timeout=_SOCKET_S, retry=Retry(NoBackoff(), 1)
+        )
+
+    async def state(self, owner: str, domain: str) -> State:
+        """See `Budgets`."""
+        now_s = self._clock.monotonic_s()
+        read_s, state = self._states.get((owner, domain), (-_STATE_S, State()))
+        if now_s - read_s < _STATE_S:
+            return state
+        if len(self._states) >= _MAX_STATES:
+            self._states.clear()
+        # Kept before it is read: others need not ask the same meanwhile.
+        self._states[owner, domain] = (now_s, state)
+        found = await self._tried(self._book.read(_tag(owner), domain))
+        if found is not None:
+            self._states[owner, domain] = (now_s, found)
+        return found or state
+
+    async def count(self, served: Served, *, wrong: bool | None, source: Source) -> Change | None:
+        """See `Budgets`."""
+        change = await self._tried(
+            self._book.count(
+                _tag(served.owner),
+                served.domain,
+                Level(served.level),
+                wrong,
+                source,
+                budget=Budget(served.limit),
+                share=served.share,
+            )
+        )
+        self._states.pop((served.owner, served.domain), None)
+        return change
+
+    async def remember(self, tenant: str, request_id: str, served: Served) -> None:
+        """See `Budgets`."""
+        raw = msgspec.msgpack.encode(served)
+        await self._tried(self._redis.set(_key(tenant, request_id), raw, ex=_REMEMBER_S))
+
+    async def served(self, tenant: str, request_id: str) -> Served | None:
+        """See `Budgets`."""
+        raw = await self._tried(self._redis.get(_key(tenant, request_id)))
+        try:
+            return _DECODER.decode(raw) if isinstance(raw, bytes) else None
+        except msgspec.DecodeError:
+            return None
+
+    async def close(self) -> None:
+        """See `Budgets`."""
+        await self._book.close()
+        await self._redis.aclose()
+
+    async def _tried(self, operation: Awaitable[Result]) -> Result | None:
+        try:
+            return await operation
+        except (RedisError, OSError, ValueError) as error:
+            log.event(_logger, "semantic_budget_unavailable", error=repr(error)[:200])
+            return None
+
+
+def _tag(owner: str) -> str:
+    """The owner's hash, as in the exact key."""
+    return hashlib.sha256(owner.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _key(tenant: str, request_id: str) -> str:
+    return f"hansom:served:{{{_tag(tenant)}}}:{request_id}"
