@@ -55,5 +55,6 @@ def closing_object(
         "tier": tier.name,
         "model": tier.model,
         "cache": "miss" if cache == "off" else cache,
+        "cached": cache in ("exact", "semantic"),
         "cost_usd": usd(cost_usd_micros),
     }

@@ -59,6 +59,7 @@ def test_a_stream_ends_with_tier_cost_and_cache_state(hansom: Serving, include_u
         "tier": "small",
         "model": "simulated-small",
         "cache": "miss",
+        "cached": False,
     }
     assert raw.headers["content-type"].startswith("text/event-stream")
     assert raw.headers["x-hansom-tier"] == "small"

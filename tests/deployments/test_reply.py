@@ -45,6 +45,7 @@ def test_the_object_at_the_end_names_request_tier_and_cost() -> None:
         "tier": "small",
         "model": "small-model",
         "cache": "exact",
+        "cached": True,
         "cost_usd": "0.000007",
     }
 

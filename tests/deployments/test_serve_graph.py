@@ -1,5 +1,6 @@
 """The real graph: every part runs, every request leaves its line, and nothing outlives a client."""
 
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -50,6 +51,11 @@ def test_it_is_live_and_ready_with_every_part(hansom: Serving) -> None:
 
 def test_one_scrape_has_every_metric_of_every_part(hansom: Serving) -> None:
     assert post(hansom, {"max_tokens": 3, "stream": True}).status_code == 200
+    for text in ("How do I reverse a list in Python?", "how can I reverse a list in Python"):
+        asked = {"temperature": 0, "messages": [{"role": "user", "content": text}]}
+        assert post(hansom, asked).status_code == 200
+        time.sleep(0.5)  # the entry is kept behind the answer
+    wait(lambda: hansom.metric("hansom_semantic_check_lookups_total", app="gateway") > 0, 20)
     wait(lambda: hansom.metric("hansom_attempts_total", app="gateway", replica="0") > 0, 20)
     text = httpx.get(f"{hansom.url}/metrics", timeout=20).text
     for family in Metrics().registry.collect():
