@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -29,7 +30,7 @@ _STEPS = 16383  # of a cosine from 0 to 1: 15 bits in all, and one for the outco
 _OWN_KEY = re.compile(re.escape(KEY_PREFIX) + r"\{([0-9a-f]{16})\}:([0-9a-f]{64})")
 _HEX = re.compile(r"(?:[0-9a-f]{2})+")
 _OWNER_BYTES, _SHA_BYTES = 8, 32
-_DIGITS = 24
+_SCOPE_BYTES = 13
 
 _UNSEEN = Boundary()
 
@@ -137,13 +138,14 @@ def near_key(scope_key: str) -> str:
 
 
 def entry_key(scope_key: str, id: str) -> str:
-    """Where an entry's bytes lie, in the scope's cluster slot.
+    """Where an entry's bytes lie: `hansom:entry:{<owner>}:<scope>:<id>`, in the scope's slot.
 
-    Of the scope's digest 96 bits are named: with all of them the name would be the longest part of
-    an entry.
+    The scope is named by 104 bits of its key's SHA-256, in 18 characters: with the 64 of the scope
+    key the name would take more memory than the text.
     """
-    tag, _, digest = scope_key.removeprefix(SCOPE_PREFIX).rpartition(":")
-    return f"{ENTRY_PREFIX}{tag}:{digest[:_DIGITS]}:{id}"
+    digest = hashlib.sha256(scope_key.encode()).digest()[:_SCOPE_BYTES]
+    tag = scope_key.removeprefix(SCOPE_PREFIX).rpartition(":")[0]
+    return f"{ENTRY_PREFIX}{tag}:{urlsafe_b64encode(digest).decode().rstrip('=')}:{id}"
 
 
 def outcome(cosine: float, same: bool) -> bytes:

@@ -10,20 +10,17 @@ from typing import Annotated
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
+from cli.cache_commands import cache
+from cli.options import DEFAULT_CONFIG, AsJson, Config
 from core.errors import HansomError
-
-DEFAULT_CONFIG = Path("config/laptop.yaml")
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 ledger = typer.Typer(no_args_is_help=True, help="What was spent, on what, and what was saved.")
 app.add_typer(ledger, name="ledger")
 router = typer.Typer(no_args_is_help=True, help="Choose a cut-off, measure it, see what moves it.")
 app.add_typer(router, name="router")
-cache = typer.Typer(no_args_is_help=True, help="What the semantic cache would serve, and wrongly.")
 app.add_typer(cache, name="cache")
 
-Config = Annotated[Path, typer.Option("--config", "-c", help="The settings file.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Graded = Annotated[
     Path, typer.Argument(help="Parquet with `prompt` and `score::<model>` columns, in 0 to 1.")
 ]
@@ -241,25 +238,6 @@ def router_explain_command(
     from cli.router import explain_prompt, with_weights
 
     explain_prompt(prompt, with_weights(config, weights), as_json=as_json)
-
-
-@cache.command("evaluate")
-def cache_evaluate_command(
-    file: Annotated[
-        Path, typer.Argument(help="JSON lines, gzip or plain: pairs, a stream, context probes.")
-    ],
-    level: Annotated[
-        str, typer.Option(help="Which frozen cut-off, named after the wrong share it allows.")
-    ] = "0.025",
-    weights: Annotated[
-        Path | None, typer.Option(help="Another folder of verifier weights than the shipped.")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """How often the semantic cache serves a file's requests, and how often wrongly."""
-    from cli.cache import evaluate
-
-    evaluate(file, weights, level, as_json=as_json)
 
 
 def run() -> None:

@@ -55,3 +55,16 @@ def test_a_level_that_there_is_not_is_named(pairs: Path):
     error = cache("evaluate", str(pairs), "--level", "0.5").exception
     assert isinstance(error, HansomError)
     assert "0.025" in error.message
+
+
+def test_tune_tells_every_cut_off_and_that_two_rows_prove_nothing(pairs: Path):
+    done = cache("tune", str(pairs), "--json")
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert (told["limit"], told["kind"]) == (0.01, "pairs")
+    assert {one["level"] for one in told["cut_offs"]} == {"", "0.025", "0.01"}
+    assert all(one["hits"] == one["wrong"] == 1 for one in told["cut_offs"])
+    assert told["advice"]["sure"] is False
+    assert told["advice"]["more_hits"] > 299
+    shown = cache("tune", str(pairs)).stdout
+    assert "does not prove it" in shown and "cache.wrong_share: 0.01" in shown

@@ -1,0 +1,64 @@
+"""The running system's Redis, and whose answers in it a command is about.
+
+Promises: a Redis that does not answer is one line that says what to do. Tenants are names, as the
+ledger has them; in Redis they are hashes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
+
+import typer
+from redis.exceptions import RedisError
+
+from cache.key import owner
+from cache.names import owner_tag
+from core.errors import HansomError
+from core.settings import Settings
+from deployments import environment
+
+Result = TypeVar("Result")
+
+
+def url_of(settings: Settings) -> str:
+    """The settings' Redis, else the one that `hansom serve` starts under its home."""
+    own = environment.home() / "run" / "redis.sock"
+    return settings.cache.redis_url or f"unix://{own}"
+
+
+def run(url: str, question: Awaitable[Result]) -> Result:
+    """The answer of a coroutine that asks this Redis; raises `HansomError` when it is away."""
+
+    async def asked() -> Result:
+        return await question
+
+    try:
+        return asyncio.run(asked())
+    except (RedisError, OSError) as error:
+        raise HansomError(
+            f"The Redis at {url} does not answer as it should ({error}). Is Hansom running? Else "
+            "set cache.redis_url, or give --config the settings file that Hansom was started with."
+        ) from error
+
+
+def owner_of(settings: Settings, tenant: str, team: str = "") -> str:
+    """Who shares answers with this tenant's calls, under the settings' `cache.scope`."""
+    return owner(settings.cache.scope, tenant=tenant, team=team, key=tenant)
+
+
+def own_hash(settings: Settings, tenant: str | None, team: str) -> str | None:
+    """The hash of a tenant's own keys, None without a tenant.
+
+    Wrong usage where answers are shared among all: nobody has any of their own.
+    """
+    if tenant is None:
+        if team:
+            raise typer.BadParameter("--team needs --tenant, whose team it is.")
+        return None
+    if settings.cache.scope == "shared":
+        raise typer.BadParameter(
+            "cache.scope is `shared`: all tenants' answers are one, no tenant has its own."
+        )
+    return owner_tag(owner_of(settings, tenant, team))

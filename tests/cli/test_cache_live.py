@@ -1,0 +1,267 @@
+"""`hansom cache stats`, `explain` and `purge` against a real Redis with answers in it."""
+
+import asyncio
+import json
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import yaml
+from redis import Redis
+from typer.testing import CliRunner, Result
+
+from cache.budget import Level, Source, State, outcome, seen
+from cache.budget_wire import fields
+from cache.eligible import directives
+from cache.exact import CachedAnswer
+from cache.names import owner_tag
+from cache.redis_budget import budget_key
+from cache.redis_store import RedisStore
+from cache.redis_vectors import RedisVectors
+from cache.semantic import Entry, entry_id
+from cli.cache_asked import Asked, exact_key_of
+from cli.cache_redis import owner_of
+from cli.main import app
+from core.call import Usage
+from core.errors import BadRequest, HansomError
+from core.settings import load
+from deployments.admission import ANONYMOUS
+from deployments.board import load_scorer
+from deployments.gateway import answer_version
+from deployments.generate import Miss
+from deployments.semantic import answer_key, scope_of
+from router.embed import MiniLM
+from tests.conftest import RedisServer
+from tests.deployments.rig import rig
+from tests.deployments.serving import simulated
+
+TEXT = "How do I reset my password?"
+OTHER = "What are the steps to reset my password?"
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """A running system's Redis and settings."""
+
+    config: Path
+    url: str
+
+    def run(self, *words: str) -> Result:
+        given = ["cache", *words, "--config", str(self.config)]
+        return CliRunner().invoke(app, given)
+
+    def told(self, *words: str) -> dict[str, Any]:
+        done = self.run(*words, "--json")
+        assert done.exit_code == 0, done.output
+        return dict(json.loads(done.stdout))
+
+    def answered(self, asked: Asked, said: str = "Click there.", age_s: float = 0.0) -> str:
+        """Keep an answer as a gateway and its router do; where it lies."""
+
+        async def keep() -> str:
+            settings = load(self.config)
+            call, scorer = asked.call(settings), load_scorer(settings)
+            owner = owner_of(settings, call.tenant)
+            version = answer_version(
+                settings, scorer.version if scorer else settings.router.strategy
+            )
+            key, scope = exact_key_of(call, owner, version), scope_of(call, owner, version)
+            assert scope is not None
+            body = orjson.dumps({"choices": [{"message": {"content": said}}]})
+            at_s = time.time() - age_s
+            store, vectors = RedisStore(self.url), RedisVectors(self.url, timeout_s=5)
+            answer = CachedAnswer(body, "small", "m", Usage(), 0, at_s)
+            await store.set(key, answer.to_bytes(), 600, ["faq"])
+            id, text = entry_id(scope.text), scope.text
+            entry = Entry(id, text, answer_key(said), key, ("faq",), at_s)
+            vector = MiniLM.installed().embed([text])[0]
+            await vectors.keep(scope.key, vector, entry, 600, 100)
+            await store.close()
+            await vectors.close()
+            return key
+
+        return asyncio.run(keep())
+
+
+@pytest.fixture
+def live(tmp_path: Path, redis_server: RedisServer) -> Live:
+    config = tmp_path / "serve.yaml"
+    config.write_text(yaml.safe_dump(simulated(cache={"redis_url": redis_server.url})))
+    return Live(config, redis_server.url)
+
+
+def asked(text: str = TEXT, tenant: str = ANONYMOUS, **more: Any) -> Asked:
+    return Asked(text, tenant, **more)
+
+
+@pytest.mark.redis
+def test_explain_finds_the_same_request_again(live: Live):
+    key = live.answered(asked())
+    told = live.told("explain", TEXT)
+    assert (told["decision"], told["exact_key"]) == ("exact", key)
+
+
+@pytest.mark.redis
+def test_explain_serves_other_words_and_says_by_which_entry(live: Live):
+    key = live.answered(asked())
+    live.answered(asked("How do I reset 3 passwords?"), "Not so.")
+    told = live.told("explain", OTHER)
+    assert (told["decision"], told["reason"]) == ("semantic", "verified")
+    first, second = told["near"]
+    assert told["serves"] == first["key"]
+    assert (first["text"], first["exact_key"], first["gate"]) == (TEXT, key, "")
+    assert told["confidence"] == pytest.approx(first["probability"])
+    assert first["cosine"] > second["cosine"]
+    assert second["gate"] == "number"
+    done = live.run("explain", OTHER)
+    assert done.stdout.startswith("semantic: ")
+    assert told["serves"] in done.stdout
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize(
+    "words",
+    [("--tenant", "other"), ("--system", "Be brief."), ("--model", "large"), ("--domain", "law"),
+     ("--risk", "high"), ("--fields", '{"max_tokens": 5}')],
+)  # fmt: skip
+def test_explain_knows_that_another_scope_is_empty(live: Live, words: tuple[str, ...]):
+    live.answered(asked())
+    told = live.told("explain", OTHER, *words)
+    assert (told["decision"], told["reason"], told["near"]) == ("generate", "distant", [])
+
+
+@pytest.mark.redis
+def test_explain_says_why_nothing_serves(live: Live):
+    live.answered(asked())
+    assert live.told("explain", "How do I bake bread?")["reason"] == "distant"
+    assert live.told("explain", "What time is it now?")["reason"] == "time"
+    tools = '{"tools": [{"type": "function"}]}'
+    assert "tools" in live.told("explain", TEXT, "--fields", tools)["words"]
+    sampled = live.told("explain", TEXT, "--fields", '{"temperature": 1}')
+    assert "not deterministic" in sampled["words"]
+    assert live.told("explain", "x" * 1001)["reason"] == "no_scope"
+
+
+@pytest.mark.redis
+def test_explain_says_that_the_budget_switched_it_off_or_the_answer_is_gone(live: Live):
+    key = live.answered(asked())
+    owner = owner_tag(owner_of(load(live.config), ANONYMOUS))
+    with Redis.from_url(live.url) as redis:
+        off = fields(replace(State(), level=Level.OFF))
+        redis.hset(budget_key(owner, ""), mapping=dict(off))
+        told = live.told("explain", OTHER)
+        assert (told["decision"], told["reason"], told["level"]) == (
+            "generate", "switched_off", "off",
+        )  # fmt: skip
+        redis.delete(key)
+    assert live.told("explain", OTHER)["reason"] == "answer_gone"
+
+
+def test_explain_refuses_what_the_gateway_refuses(tmp_path: Path):
+    config = tmp_path / "serve.yaml"
+    config.write_text(yaml.safe_dump(simulated()))
+    settings = load(config)
+    for wrong in (asked(risk="much"), asked(fields="[1]"), asked(fields="{")):
+        with pytest.raises(BadRequest):
+            wrong.call(settings)
+
+
+async def test_the_exact_key_is_the_one_that_the_gateway_stores_under(tmp_path: Path):
+    async with rig(tmp_path) as made:
+        call = asked(domain="law", risk="high").call(made.books.settings)
+        miss = await made.pipeline.look_up(call, directives({}))
+        assert isinstance(miss, Miss)
+        owner = owner_of(made.books.settings, ANONYMOUS)
+        assert miss.store_key == exact_key_of(call, owner, "answers-v1")
+
+
+@pytest.mark.redis
+def test_stats_count_by_owner_with_budgets_and_the_redis(live: Live):
+    live.answered(asked())
+    live.answered(asked(tenant="t"))
+    live.answered(asked("How do I bake bread?", tenant="t"))
+    owner = owner_tag(owner_of(load(live.config), "t"))
+    state = seen(State(), Level.STRICT, outcome(Level.STRICT, True, Source.CHECK))
+    with Redis.from_url(live.url) as redis:
+        redis.hset(budget_key(owner, ""), mapping=dict(fields(state)))
+    told = live.told("stats")
+    assert told["totals"]["exact_answers"]["count"] == 3
+    assert told["totals"]["semantic_entries"]["bytes"] > 100
+    counts = [(one["owner"], one["answers"], one["entries"], one["scopes"])
+              for one in told["owners"]]  # fmt: skip
+    assert counts[0] == (owner, 2, 2, 1)
+    assert told["owners"][1]["name"] == ANONYMOUS
+    (budget,) = told["budgets"]
+    assert (budget["owner"], budget["level"], budget["checked"], budget["wrong"]) == (
+        owner, "0.01", 1, 1,
+    )  # fmt: skip
+    assert told["redis"]["vector_sets"] is True
+    own = live.told("stats", "--tenant", "t")
+    assert own["totals"]["exact_answers"]["count"] == 2
+    assert [one["name"] for one in own["owners"]] == ["t"]
+    shown = live.run("stats").stdout
+    assert "vector sets yes" in shown and ANONYMOUS in shown
+
+
+@pytest.mark.redis
+def test_purge_takes_a_tenants_old_answers_of_a_tag(live: Live):
+    old = live.answered(asked(), age_s=7200)
+    live.answered(asked(OTHER), age_s=60)
+    live.answered(asked(tenant="t"), age_s=7200)
+    words = ("--tenant", ANONYMOUS, "--tag", "faq", "--older-than", "1h")
+    assert live.told("purge", *words) == {"answers": 1, "entries": 1}
+    assert live.told("stats")["totals"]["exact_answers"]["count"] == 2
+    with Redis.from_url(live.url) as redis:
+        assert not redis.exists(old)
+
+
+@pytest.mark.redis
+def test_purge_takes_the_entry_that_explain_names(live: Live):
+    live.answered(asked())
+    key = live.told("explain", OTHER)["serves"]
+    assert live.told("purge", "--entry", key) == {"answers": 1, "entries": 1}
+    assert live.told("explain", OTHER)["near"] == []
+
+
+@pytest.mark.redis
+def test_purge_asks_first(live: Live):
+    live.answered(asked())
+    given = ["cache", "purge", "--all", "--config", str(live.config)]
+    done = CliRunner().invoke(app, given, input="n\n")
+    assert done.exit_code == 1
+    assert "of all tenants?" in done.stdout
+    done = CliRunner().invoke(app, given, input="y\n")
+    assert done.exit_code == 0 and "Removed 1 exact answers and 1 semantic" in done.stdout
+    assert live.run("purge", "--all", "--yes").stdout.startswith("Removed 0")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [(), ("--all", "--tag", "x"), ("--older-than", "soon"), ("--entry", "hansom:ledger"),
+     ("--team", "x", "--tag", "x")],
+)  # fmt: skip
+def test_a_purge_that_cannot_be_meant_is_wrong_usage(tmp_path: Path, words: tuple[str, ...]):
+    config = tmp_path / "serve.yaml"
+    config.write_text(yaml.safe_dump(simulated()))
+    assert Live(config, "").run("purge", "--yes", *words).exit_code == 2
+
+
+def test_shared_answers_are_no_tenants_own(tmp_path: Path):
+    config = tmp_path / "serve.yaml"
+    config.write_text(yaml.safe_dump(simulated(cache={"scope": "shared"})))
+    done = Live(config, "").run("purge", "--tenant", "t", "--yes")
+    assert done.exit_code == 2
+    assert "shared" in done.output
+
+
+@pytest.mark.parametrize("words", [("stats",), ("purge", "--all", "--yes"), ("explain", TEXT)])
+def test_no_redis_is_told_with_what_to_do(tmp_path: Path, words: tuple[str, ...]):
+    config = tmp_path / "serve.yaml"
+    url = f"unix://{tmp_path / 'nobody.sock'}"
+    config.write_text(yaml.safe_dump(simulated(cache={"redis_url": url})))
+    error = Live(config, url).run(*words).exception
+    assert isinstance(error, HansomError)
+    assert "Is Hansom running?" in error.message and "--config" in error.message
