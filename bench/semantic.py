@@ -4,7 +4,7 @@
 
 Promises: all rows of a set, one frozen setting for ours; a fixed threshold is given every chance:
 the best one for each column is picked with the labels of the very rows it is measured on.
-Other caches can be added to `RULES`. Not covered: speed of a lookup, and Redis.
+Not covered: speed of a lookup, Redis, and other caches (`bench.semantic_peers`).
 """
 
 from __future__ import annotations

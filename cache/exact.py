@@ -29,6 +29,9 @@ _COMPRESSOR, _DECOMPRESSOR = zstandard.ZstdCompressor(level=3), zstandard.ZstdDe
 # A loop that comes back this late from its own work may hold the store's answer unread.
 _LATE_S = 0.002
 _MAX_EXTENSIONS = 20
+# A few milliseconds pass on a busy machine, too: it takes four times as many timeouts as errors
+# before the store is left alone.
+_TIMEOUT_WEIGHT = 0.25
 
 log = logging.getLogger("hansom.cache")
 Result = TypeVar("Result")
@@ -123,7 +126,7 @@ class ExactCache:
         lookup_timeout_s: float,
         ttl_jitter: float = 0.0,
         failures_to_open: int = 3,
-        open_s: float = 5.0,
+        open_s: float = 2.0,
     ) -> None:
         self.stats = CacheStats()
         self._store = store
@@ -133,7 +136,7 @@ class ExactCache:
         self._ttl_jitter = ttl_jitter
         self._failures_to_open = failures_to_open
         self._open_s = open_s
-        self._failures = 0
+        self._failures = 0.0
         self._closed_again_s = 0.0
         self._asked: list[tuple[str, asyncio.Future[bytes | None]]] = []
         self._asking: set[asyncio.Task[None]] = set()
@@ -152,6 +155,13 @@ class ExactCache:
         else:
             self.stats.hits += 1
         return answer
+
+    async def gone(self, key: str) -> bool:
+        """Whether the store says that there is nothing under `key`; False when it does not say."""
+        if not self._allowed():
+            return False
+        values = await self._attempt(self._store.get([key]), self._timeout_s)
+        return values is not None and values[0] is None
 
     async def _fetch(self, key: str) -> CachedAnswer | None:
         raw = await self._ask(key) if self._allowed() else None
@@ -225,18 +235,18 @@ class ExactCache:
             result = await within(operation, timeout_s)
         except TimeoutError:
             self.stats.timeouts += 1
-            self._failed("timeout")
+            self._failed("timeout", _TIMEOUT_WEIGHT)
         except Exception as error:  # whatever client library is behind the store
             self.stats.errors += 1
             self._failed(repr(error))
         else:
-            self._failures = 0
+            self._failures = 0.0
             return result
         return None
 
-    def _failed(self, reason: str) -> None:
-        self._failures += 1
-        if self._failures == self._failures_to_open:
+    def _failed(self, reason: str, weight: float = 1.0) -> None:
+        before, self._failures = self._failures, self._failures + weight
+        if before < self._failures_to_open <= self._failures:
             self._closed_again_s = self._clock.monotonic_s() + self._open_s
             event(log, "cache_store_left_alone", reason=reason, open_s=self._open_s)
 

@@ -44,7 +44,8 @@ _MAX_TASKS, _MAX_PROBES = 64, 256
 _PATIENCE_S = 10.0
 # A caller who says that an answer is this right says that it is right.
 _RIGHT = 0.5
-_LATE = Found("late")
+LATE = "late"
+_FAILURES_TO_OPEN, _OPEN_S = 5, 5.0
 
 
 class Served(msgspec.Struct, frozen=True, array_like=True):
@@ -147,6 +148,8 @@ class Semantic:
         self._budgets = budgets
         self._version = version
         self._again = again
+        self._failures = 0
+        self._asked_again_s = 0.0
         self._probes: OrderedDict[str, Served] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -162,7 +165,7 @@ class Semantic:
         asked = self.scope_of(call)
         if asked is None:
             return None
-        hit, reason = await self._look_up(call, asked, max_age_s)
+        hit, reason = await self._in_time(call, asked, max_age_s)
         self._books.metrics.semantic.labels(reason).inc()
         return hit
 
@@ -212,6 +215,22 @@ class Semantic:
         scope_ = self._books.settings.cache.scope
         return owner(scope_, tenant=call.tenant, team=call.team, key=call.key)
 
+    async def _in_time(
+        self, call: Call, asked: Scope, max_age_s: float | None
+    ) -> tuple[Hit | None, str]:
+        """Look up within the deadline; after some failures in a row, not at all for a while."""
+        now_s = self._books.clock.monotonic_s()
+        if self._failures >= _FAILURES_TO_OPEN and now_s < self._asked_again_s:
+            return None, UNAVAILABLE
+        self._asked_again_s = now_s + _OPEN_S
+        try:
+            async with asyncio.timeout(self._books.settings.cache.semantic_timeout_s):
+                hit, reason = await self._look_up(call, asked, max_age_s)
+        except TimeoutError:
+            hit, reason = None, LATE
+        self._failures = self._failures + 1 if reason in (LATE, UNAVAILABLE) else 0
+        return hit, reason
+
     async def _look_up(
         self, call: Call, asked: Scope, max_age_s: float | None
     ) -> tuple[Hit | None, str]:
@@ -225,8 +244,7 @@ class Semantic:
         answer = await self._exact.get(found.exact_key, max_age_s)
         text = words_of(answer.body) if answer else None
         if answer is None or text is None:
-            if max_age_s is None:
-                self._start(self._tell(self._router.forget, asked.key, [found.entry]))
+            self._start(self._forget_if_gone(asked.key, found))
             return None, "answer_gone"
         share = sampling(state, budget)
         served = Served(
@@ -242,19 +260,21 @@ class Semantic:
 
     async def _near(self, call: Call, asked: Scope, at: Level, delta: float) -> Found:
         try:
-            async with asyncio.timeout(self._books.settings.cache.semantic_timeout_s):
-                found: Found = await self._router.near.remote(
-                    asked.key, asked.text, at.value, delta, random.random()
-                )
-                return found
-        except TimeoutError:
-            return _LATE
+            found: Found = await self._router.near.remote(
+                asked.key, asked.text, at.value, delta, random.random()
+            )
+            return found
         except (RayError, RayServeException) as error:
             log.event(
                 _logger, "semantic_router_away",
                 request_id=call.request_id, error=repr(error)[:200],
             )  # fmt: skip
             return Found(UNAVAILABLE)
+
+    async def _forget_if_gone(self, scope_key: str, found: Found) -> None:
+        """An answer that only came late is no reason to lose the way to it."""
+        if await self._exact.gone(found.exact_key):
+            await self._tell(self._router.forget, scope_key, [found.entry])
 
     def _probe(self, call: Call, served: Served) -> None:
         """Compare a hit that is not served with what the call is answered instead."""

@@ -193,6 +193,20 @@ async def test_an_entry_without_its_answer_is_a_miss_and_is_forgotten(tmp_path: 
     assert [len(scope) for scope in nearby.scopes.values()] == [1]  # the second answer's own
 
 
+async def test_after_some_late_look_ups_it_is_left_alone_for_a_while(tmp_path: Path) -> None:
+    near = near_of(FakeNearby())
+    async with cab(tmp_path, near=near, cache={"semantic_timeout_s": 0.01}) as (path, _):
+        near.wait_s = 0.1
+        for at in range(8):
+            await say(path, asked(f"What is the number {at} in binary?", at))
+        assert near.asked.count("near") == 5
+        near.wait_s = 0.0
+        path.clock.advance(6)
+        await say(path, asked(CACHED, 9))
+        await say(path, asked("And what is that in octal, please?", 10))
+        assert near.asked.count("near") == 7
+
+
 async def test_a_late_router_is_a_miss(tmp_path: Path) -> None:
     near = near_of(FakeNearby())
     async with cab(tmp_path, near=near, cache={"semantic_timeout_s": 0.02}) as (path, _):
