@@ -7,7 +7,6 @@ Not covered: deadlines and the error budget, which are the gateway's (`deploymen
 """
 
 import asyncio
-import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -15,14 +14,14 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-from cache.compare import same_answer
 from numpy.typing import NDArray
 from redis.exceptions import RedisError, ResponseError
 
 from cache.boundary import Boundary
+from cache.compare import same_answer
 from cache.consensus import Candidate, Choice, Settings, choose
 from cache.neighbours import NEIGHBOURS
-from cache.semantic import Entry, Nearby
+from cache.semantic import Entry, Nearby, entry_id
 from cache.verify import Verifier
 from core import log
 
@@ -153,7 +152,9 @@ class Neighbourhood:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *given)
 
     def _failed(self, error: Exception) -> None:
-        if isinstance(error, ResponseError) and "unknown command" in str(error).lower():
+        said = str(error).lower()
+        # Said by a script: "Unknown Redis command called from script".
+        if isinstance(error, ResponseError) and "unknown" in said and "command" in said:
             self._off = True
             log.event(_logger, "semantic_cache_off", reason="this Redis has no vector sets")
         else:
@@ -167,8 +168,3 @@ def _doubted(entry: Entry) -> Boundary | None:
     """
     wrong = any(not same for _, same in entry.boundary.outcomes)
     return entry.boundary if wrong else None
-
-
-def entry_id(text: str) -> str:
-    """16 hex digits that name a text within its scope."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]

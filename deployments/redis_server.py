@@ -55,6 +55,7 @@ class RedisServer:
             "--dir", str(self._folder),
             "--logfile", str(log),
             "--appendonly", "yes",
+            "--save", "",  # the log is enough: snapshots would fork all the time under load
             "--maxmemory", "512mb",
             "--maxmemory-policy", "volatile-lfu",
         ]  # fmt: skip

@@ -218,13 +218,13 @@ async def test_a_scope_of_dead_entries_is_an_empty_one(real: RedisVectors, redis
 
 
 async def test_keeping_removes_the_dead_before_the_living(real: RedisVectors, redis: Redis):
-    here, rows = scope(), vectors(5)
-    for at in range(4):
-        await real.keep(here, rows[at], entry(f"text {at}"), 60, 4)
-    await redis.delete(entry_key(here, entry_id("text 2")))
-    await real.keep(here, rows[4], entry("text 4"), 600, 4)
+    here, rows = scope(), vectors(4)
+    for at in range(3):
+        await real.keep(here, rows[at], entry(f"text {at}"), 60, 3)
+    await redis.delete(entry_key(here, entry_id("text 1")))
+    await real.keep(here, rows[3], entry("text 3"), 600, 3)  # of four members all are drawn
     left = {one.text for one, _ in await real.near(here, rows[0], 9)}
-    assert left == {"text 0", "text 1", "text 3", "text 4"}
+    assert left == {"text 0", "text 2", "text 3"}
 
 
 async def test_the_dead_stay_a_minority_below_the_cap(real: RedisVectors, redis: Redis):

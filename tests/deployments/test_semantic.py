@@ -226,9 +226,16 @@ async def test_a_redis_that_is_away_is_a_miss(tmp_path: Path, failure: Exception
         assert (await say(path, asked(SAME_WORDS, 3)))[0] == "semantic"
 
 
-async def test_a_redis_without_vector_sets_is_asked_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "said",
+    [
+        "unknown command 'VSIM', with args beginning with: ",
+        "Unknown Redis command called from script",
+    ],
+)
+async def test_a_redis_without_vector_sets_is_asked_once(tmp_path: Path, said: str) -> None:
     nearby = FakeNearby()
-    nearby.failure = ResponseError("unknown command 'VSIM', with args beginning with: ")
+    nearby.failure = ResponseError(said)
     async with cab(tmp_path, nearby=nearby) as (path, _):
         await say(path, asked(CACHED))
         nearby.failure = None
