@@ -1,6 +1,7 @@
 """Feedback: what is taken, what is refused, and that it says why."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,18 @@ import orjson
 import pytest
 from ray.exceptions import RayActorError
 
+from cache.budget import Level
+from cache.pair import Reader
+from cache.verify import Verifier
 from core.errors import BadRequest, HansomError, Unavailable, UnknownRequest
 from deployments.admission import Admission
 from deployments.caller import Caller
 from deployments.feedback import Feedback
+from deployments.near import Neighbourhood
+from deployments.semantic import Served
+from router.embed import MiniLM
 from tests.deployments.rig import Rig, read, rig, settings_of
-from tests.fakes import FakeRouter
+from tests.fakes import FakeBudgets, FakeNear, FakeNearby, FakeRouter
 
 BODY: dict[str, Any] = {"request_id": "r-1", "tier": "small", "right": 0}
 
@@ -26,7 +33,7 @@ async def never() -> dict[str, Any]:
 async def give(path: Rig, body: dict[str, Any], **headers: str) -> dict[str, Any]:
     settings = settings_of()
     guarded = (Admission(settings), path.books.metrics, path.clock, 1_000_000)
-    route, caller = Feedback(settings, path.router, None, 0.1, *guarded), Caller(never)
+    route, caller = Feedback(settings, path.router, path.semantic, 0.1, *guarded), Caller(never)
     try:
         reply = await route.answer(caller, orjson.dumps(body), headers, "r-2", path.clock.now_s)
     finally:
@@ -85,3 +92,26 @@ async def test_a_memory_that_does_not_answer_is_a_503(tmp_path: Path, router: Fa
             await give(path, BODY)
         assert isinstance(told.value, HansomError)
         assert told.value.retry_after_s is not None
+
+
+async def test_feedback_on_a_semantic_hit_counts_against_its_budget_and_for_no_tier(
+    tmp_path: Path,
+) -> None:
+    budgets = FakeBudgets()
+    embedder = MiniLM.installed()
+    near = Neighbourhood(
+        FakeNearby(),
+        Verifier.load(Reader(embedder)),
+        lambda text: embedder.embed([text])[0],
+        ThreadPoolExecutor(1),
+    )
+    async with rig(tmp_path, near=FakeNear(near), budgets=budgets) as path:
+        assert path.semantic is not None
+        served = Served(
+            "hansom:scope:{x}:y", "e", 0.9, "o", "law", Level.STRICT.value, 0.01, 1.0, "so", "small"
+        )
+        await budgets.remember("anonymous", "r-1", served)
+        told = await give(path, BODY)
+        assert told["accepted"] is True
+        assert path.router.asked == []
+    assert budgets.states["o", "law"].records[Level.STRICT].told == 1
