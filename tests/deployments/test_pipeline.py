@@ -94,6 +94,7 @@ async def test_a_stream_ends_with_tier_cost_and_cache_state(
             "tier": "small",
             "model": "small-model",
             "cache": "miss",
+            "cached": False,
             "cost_usd": "0.000010",
         }
         assert ("usage" in last) is include_usage
