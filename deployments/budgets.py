@@ -4,7 +4,6 @@ Promises: nothing raises; without Redis a domain is as one unheard of, an outcom
 so in the log. A state is read again after `_STATE_S`, or at once when this gateway changed it.
 """
 
-import hashlib
 import logging
 from collections.abc import Awaitable
 from typing import TypeVar
@@ -16,10 +15,11 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from cache.budget import Budget, Change, Level, Source, State
+from cache.names import owner_tag
 from cache.redis_budget import RedisBudget
 from core import log
 from core.ports import Clock
-from deployments.semantic import Served
+from deployments.served import Served
 
 _logger = logging.getLogger("hansom.cache")
 _STATE_S = 5.0
@@ -31,7 +31,7 @@ _DECODER = msgspec.msgpack.Decoder(Served)
 
 
 class RedisBudgets:
-    """`deployments.semantic.Budgets` over one Redis."""
+    """`deployments.served.Budgets` over one Redis."""
 
     def __init__(self, url: str, clock: Clock) -> None:
         self._clock = clock
@@ -51,7 +51,7 @@ class RedisBudgets:
             self._states.clear()
         # Kept before it is read: others need not ask the same meanwhile.
         self._states[owner, domain] = (now_s, state)
-        found = await self._tried(self._book.read(_tag(owner), domain))
+        found = await self._tried(self._book.read(owner_tag(owner), domain))
         if found is not None:
             self._states[owner, domain] = (now_s, found)
         return found or state
@@ -60,7 +60,7 @@ class RedisBudgets:
         """See `Budgets`."""
         change = await self._tried(
             self._book.count(
-                _tag(served.owner),
+                owner_tag(served.owner),
                 served.domain,
                 Level(served.level),
                 wrong,
@@ -74,7 +74,7 @@ class RedisBudgets:
 
     async def remember(self, tenant: str, request_id: str, served: Served) -> None:
         """See `Budgets`."""
-        raw = msgspec.msgpack.encode(served)
+        raw = msgspec.msgpack.encode(msgspec.structs.replace(served, text=""))
         await self._tried(self._redis.set(_key(tenant, request_id), raw, ex=_REMEMBER_S))
 
     async def served(self, tenant: str, request_id: str) -> Served | None:
@@ -98,10 +98,5 @@ class RedisBudgets:
             return None
 
 
-def _tag(owner: str) -> str:
-    """The owner's hash, as in the exact key."""
-    return hashlib.sha256(owner.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-
-
 def _key(tenant: str, request_id: str) -> str:
-    return f"hansom:served:{{{_tag(tenant)}}}:{request_id}"
+    return f"hansom:served:{{{owner_tag(tenant)}}}:{request_id}"

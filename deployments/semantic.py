@@ -14,14 +14,13 @@ import random
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-import msgspec
 import orjson
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 
-from cache.budget import Budget, Change, Level, Source, State, level, sampling
+from cache.budget import Budget, Level, Source, level, sampling
 from cache.exact import CachedAnswer, ExactCache
 from cache.key import owner
 from cache.scope import Scope, scope
@@ -29,6 +28,7 @@ from core import log
 from core.call import Call, Endpoint
 from deployments.attempt import Books
 from deployments.near import UNAVAILABLE, Found, Kept
+from deployments.served import Budgets, Served
 from router.cascade import normalise_final
 
 _logger = logging.getLogger("hansom.cache")
@@ -46,40 +46,6 @@ _PATIENCE_S = 10.0
 _RIGHT = 0.5
 LATE = "late"
 _FAILURES_TO_OPEN, _OPEN_S = 5, 5.0
-
-
-class Served(msgspec.Struct, frozen=True, array_like=True):
-    """A hit as it must be known to judge it later; `share` is that of hits like it checked."""
-
-    scope_key: str
-    entry: str
-    cosine: float
-    owner: str
-    domain: str
-    level: str
-    limit: float
-    share: float
-    text: str
-    tier: str
-
-
-class Budgets(Protocol):
-    """What is known of each owner's domains, and who was served what. Nothing raises."""
-
-    async def state(self, owner: str, domain: str) -> State:
-        """All that is known of a domain; of an unknown one, nothing."""
-
-    async def count(self, served: Served, *, wrong: bool | None, source: Source) -> Change | None:
-        """Add an outcome, None of an unclear one; the change of level that it made, if any."""
-
-    async def remember(self, tenant: str, request_id: str, served: Served) -> None:
-        """Keep for a day who was served what."""
-
-    async def served(self, tenant: str, request_id: str) -> Served | None:
-        """What this tenant's request was served."""
-
-    async def close(self) -> None:
-        """Close all connections."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cache import semantic
 from cache.budget import Budget, Change, Level, Source, State, outcome, seen, settle
 from deployments.near import Neighbourhood
-from deployments.semantic import Served
+from deployments.served import Served
 from ledger.drain import Entry
 from ledger.line import LedgerLine
 from router.score import Score
@@ -199,7 +199,7 @@ class _FakeMethod:
 
 
 class FakeBudgets:
-    """A `deployments.semantic.Budgets` in memory, over the real rules."""
+    """A `deployments.served.Budgets` in memory, over the real rules."""
 
     def __init__(self) -> None:
         self.states: dict[tuple[str, str], State] = {}

@@ -17,7 +17,7 @@ from deployments.admission import Admission
 from deployments.caller import Caller
 from deployments.feedback import Feedback
 from deployments.near import Neighbourhood
-from deployments.semantic import Served
+from deployments.served import Served
 from router.embed import MiniLM
 from tests.deployments.rig import Rig, read, rig, settings_of
 from tests.fakes import FakeBudgets, FakeNear, FakeNearby, FakeRouter
