@@ -22,26 +22,30 @@ from cache.semantic import FORMAT_VERSION, Entry, entry_key, near_key, outcome
 
 # Links of a vector, and candidates looked at while linking and while searching. Recall@1 at 100,000
 # entries as in `bench.lookup`: 6/100/100 .985, 7/100/100 .990, 7/100/200 .994, 7/150/150 .993,
-# 8/150/100 .993; and an eighth link takes an entry past 1,300 bytes. At a million 200 candidates
-# are few. Redis refuses a vector for a set that was begun with other `LINKS`.
+# 8/150/100 .993; and an eighth link takes an entry past 1,300 bytes. At a million 150 candidates
+# give .950: so a search looks at `EF_NEAR` of 100,000 entries, and at more with the fourth root of
+# the set's size. Redis refuses a vector for a set that was begun with other `LINKS`.
 LINKS = 7
 EF_KEEP = 100
 EF_NEAR = 200
+_EF_LEAST = 100
 # Members that a `keep` draws. With d of them dead it removes about 4 d, and adds one: in the long
 # run a quarter is dead at most.
 _DRAWN = 4
 
-# set | vector, count, ef, entry key without id -> id, score, bytes, id, ... After dead ones were
-# removed the search is repeated, twice at most, for those behind them.
+# set | vector, count, ef at 100,000, least ef, entry key without id -> id, score, bytes, id, ...
+# After dead ones were removed the search is repeated, twice at most, for those behind them.
 _NEAR = """
 local shown
+local ef = math.ceil(ARGV[3] * (redis.call('VCARD', KEYS[1]) / 1e5) ^ 0.25)
+ef = math.max(ef, ARGV[4])
 for _ = 1, 3 do
   local found = redis.call('VSIM', KEYS[1], 'FP32', ARGV[1], 'WITHSCORES', 'COUNT', ARGV[2],
-    'EF', ARGV[3])
+    'EF', ef)
   shown = {}
   if #found == 0 then return shown end
   local names = {}
-  for at = 1, #found, 2 do names[#names + 1] = ARGV[4] .. found[at] end
+  for at = 1, #found, 2 do names[#names + 1] = ARGV[5] .. found[at] end
   local dead = 0
   for at, entry in ipairs(redis.call('MGET', unpack(names))) do
     local id = found[2 * at - 1]
@@ -128,7 +132,8 @@ class RedisVectors:
 
         Cosines are those of int8 vectors: off by 0.001 or so.
         """
-        given = (_bytes(vector), count, max(EF_NEAR, count), entry_key(scope_key, ""))
+        least = max(_EF_LEAST, count)
+        given = (_bytes(vector), count, EF_NEAR, least, entry_key(scope_key, ""))
         found = await self._run(_NEAR, [near_key(scope_key)], given)
         near = []
         for score, raw in zip(found[1::3], found[2::3], strict=True):

@@ -59,7 +59,8 @@ class Call:
     `deadline_s` counts from `arrived_s`, both on the monotonic clock; `ttft_deadline_s` is the
     longest wait for the first token that the caller accepts, None when it named none; `domain` is
     the caller's word for what the call is about; `team` and `key` are who of the tenant asks;
-    `tags` name what the answer rests on, so that it can be taken back when that changes.
+    `cache_tags` name what the answer rests on, so that it can be taken back when that changes;
+    `tags` are what the bill is to be split by, `prompt_version` is the caller's name for its prompt.
     """
 
     call_id: str
@@ -78,7 +79,9 @@ class Call:
     domain: str = ""
     team: str = ""
     key: str = ""
+    cache_tags: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
+    prompt_version: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,6 +151,19 @@ class Tier(Frozen):
         return self
 
 
+    @property
+    def version(self) -> str:
+        """Which weights, in which quantization: the same name may stand for others tomorrow."""
+        source = self.source
+        if isinstance(source, HubSource):
+            which = source.revision or "latest"
+        elif isinstance(source, WheelSource):
+            which = source.sha256[:12]
+        else:
+            which = source.path.name if source else "none"
+        return f"{which}/{self.quantization}"
+
+
 class LedgerSettings(Frozen):
     """Where the ledger is kept; a relative path lies under the home folder."""
 

@@ -63,9 +63,8 @@ def deadline(headers: Mapping[str, str]) -> float | None:
     return seconds
 
 
-def tags(headers: Mapping[str, str]) -> tuple[str, ...]:
-    """The words of `x-hansom-cache-tags`; raises `BadRequest` for too many or too long ones."""
-    name = "x-hansom-cache-tags"
+def tags(headers: Mapping[str, str], name: str) -> tuple[str, ...]:
+    """The words of the header `name`; raises `BadRequest` for too many or too long ones."""
     found = tuple(sorted({word.strip() for word in headers.get(name, "").split(",")} - {""}))
     if len(found) > _MAX_TAGS or any(len(tag) > _MAX_WORD_CHARS for tag in found):
         raise BadRequest(
@@ -151,7 +150,9 @@ class Admission:
             domain=headers.get("x-hansom-domain", "")[:_MAX_WORD_CHARS],
             team=headers.get("x-hansom-team", "")[:_MAX_WORD_CHARS],
             key=who,
-            tags=tags(headers),
+            cache_tags=tags(headers, "x-hansom-cache-tags"),
+            tags=tags(headers, "x-hansom-tags"),
+            prompt_version=headers.get("x-hansom-prompt-version", "")[:_MAX_WORD_CHARS],
         )
 
     def tier_of(self, model: str) -> str:

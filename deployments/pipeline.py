@@ -298,7 +298,7 @@ class Pipeline:
             created_s=self._books.clock.wall_s(),
         )
         ttl_s = settings.rules(call.tenant, call.domain).ttl_s
-        task = asyncio.create_task(self._cache.put(key, answer, ttl_s, call.tags))
+        task = asyncio.create_task(self._cache.put(key, answer, ttl_s, call.cache_tags))
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
         if self._semantic is not None:

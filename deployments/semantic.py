@@ -146,7 +146,7 @@ class Semantic:
             text=asked.text,
             answer=answer_key(text),
             exact_key=exact_key,
-            tags=call.tags,
+            tags=call.cache_tags,
             created_s=self._books.clock.wall_s(),
             ttl_s=ttl_s,
             cap=self._books.settings.cache.semantic_entries,

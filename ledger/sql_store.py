@@ -55,13 +55,20 @@ LINES = Table(
     Column("requested", Text, nullable=False),
     Column("tier", Text, nullable=False),
     Column("model", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("team", Text, nullable=False),
+    Column("tags", Text, nullable=False),
     Column("route_code", Text, nullable=False),
+    Column("route_reason", Text, nullable=False),
     Column("difficulty", Double),
     Column("router_version", Text, nullable=False),
+    Column("model_version", Text, nullable=False),
+    Column("prompt_version", Text, nullable=False),
     Column("price_version", Text, nullable=False),
     Column("fresh_input_tokens", BigInteger, nullable=False),
     Column("cached_input_tokens", BigInteger, nullable=False),
     Column("output_tokens", BigInteger, nullable=False),
+    Column("undelivered_tokens", BigInteger, nullable=False),
     Column("cost_usd_micros", BigInteger, nullable=False),
     Column("saved_usd_micros", BigInteger, nullable=False),
     Column("stream", Boolean, nullable=False),
@@ -81,6 +88,7 @@ _USAGE = tuple(item.name for item in fields(Usage))
 _PLAIN = tuple(name for name in LedgerLine.__struct_fields__ if name != "usage")
 _SETTLED = ("outcome", "cache", "tier", "ttft_s", "total_s")
 _COLUMNS = LINES.c
+_TAGS = ","  # no tag has one: they come as a list between commas
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +187,7 @@ def _engine(url: URL) -> Engine:
 def _row(line: LedgerLine) -> dict[str, Any]:
     row = {name: getattr(line, name) for name in _PLAIN}  # `asdict` copies deeply: five times this
     usage = {name: getattr(line.usage, name) for name in _USAGE}
+    row["tags"] = _TAGS.join(line.tags)
     for name, value in row.items():
         if isinstance(value, str) and "\0" in value:
             # A client can put NUL into `model`; PostgreSQL refuses it, and with it the batch.
@@ -188,6 +197,7 @@ def _row(line: LedgerLine) -> dict[str, Any]:
 
 def _line(row: dict[str, Any]) -> LedgerLine:
     plain = {name: row[name] for name in _PLAIN}
+    plain["tags"] = tuple(row["tags"].split(_TAGS)) if row["tags"] else ()
     return LedgerLine.from_fields(plain | {"usage": {name: row[name] for name in _USAGE}})
 
 
