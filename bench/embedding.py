@@ -6,6 +6,7 @@ Promises: both graphs embed the same texts in one thread, in turns in one run, s
 moods fall on both alike; milliseconds are CPU time, tokenizing included. With `--prompts`, a
 parquet file with a column `prompt`, rows are compared with those of the float32 weights in torch,
 and decisions, at the shipped weights' own threshold, with those on the former graph's rows.
+`--prompts` also compares texts run one by one with texts of one length run together.
 Not covered: a load, under which texts wait for each other.
 """
 
@@ -41,6 +42,10 @@ from router.features import of_conversation
 from router.score import Scorer
 
 LENGTHS_TOKENS = (16, 64, 128, 256)
+BATCHES = (2, 4, 8)
+_BATCH_TOKENS = (24, 48, 96)
+_SAMPLE = 400  # texts compared
+_TIMED = 32  # texts timed
 _ENDS = 2  # the tokens that stand before and after every text
 Encode = Callable[[str], list[int]]
 
@@ -126,6 +131,7 @@ def main() -> None:
     if given.prompts:
         column = pd.read_parquet(given.prompts, columns=["prompt"])["prompt"]
         prompts = column.sample(min(given.sample, len(column)), random_state=0).tolist()
+        console.print(_batches(now, column.tolist(), given.rounds))
         torch.set_num_threads(1)
         console.print(_likeness(both, Float32(now.token_ids), prompts))
 
@@ -139,6 +145,45 @@ def _times(both: Mapping[str, Embedder], encoder: MiniLM, rounds: int) -> Table:
         former, now = cpu_ms(both, text, rounds).values()
         table.add_row(str(tokens), f"{former:.2f}", f"{now:.2f}", f"{former / now:.1f}")
     return table
+
+
+def _batches(encoder: MiniLM, prompts: Sequence[str], rounds: int) -> Table:
+    """Real texts of about one length, cut to the same: together, and one by one, in turns."""
+    scorer = Scorer.load()
+    table = Table(
+        "tokens", "together", "CPU ms a text, alone", "together", "ratio", "least cosine",
+        "decided otherwise", title="texts of one length, one thread",
+    )  # fmt: skip
+    for tokens in _BATCH_TOKENS:
+        long = [text for text in prompts if encoder.count_tokens(text) >= tokens][:_SAMPLE]
+        ids = np.array([encoder.token_ids(text)[:tokens] for text in long], dtype=np.int64)
+        alone = np.concatenate([encoder.embed_ids(one[None]) for one in ids])
+        first = needs(long, alone, scorer) >= scorer.threshold
+        for size in BATCHES:
+            parts = [ids[at : at + size] for at in range(0, len(ids), size)]
+            rows = np.concatenate([encoder.embed_ids(part) for part in parts])
+            spent = _in_turns(encoder, ids[:_TIMED], size, rounds)
+            other = (needs(long, rows, scorer) >= scorer.threshold) != first
+            table.add_row(
+                str(tokens), str(size), f"{spent[0]:.2f}", f"{spent[1]:.2f}",
+                f"{spent[0] / spent[1]:.2f}", f"{(rows * alone).sum(axis=1).min():.4f}",
+                f"{other.mean():.1%}",
+            )  # fmt: skip
+    return table
+
+
+def _in_turns(
+    encoder: MiniLM, ids: NDArray[np.int64], size: int, rounds: int
+) -> tuple[float, float]:
+    """Median CPU milliseconds a text, one by one and `size` together."""
+    spent: tuple[list[float], list[float]] = ([], [])
+    for _ in range(rounds):
+        for step, times in zip((1, size), spent, strict=True):
+            began_ns = time.process_time_ns()
+            for at in range(0, len(ids), step):
+                encoder.embed_ids(ids[at : at + step])
+            times.append((time.process_time_ns() - began_ns) / len(ids) / 1e6)
+    return statistics.median(spent[0]), statistics.median(spent[1])
 
 
 def _likeness(both: Mapping[str, Embedder], truth: Embedder, prompts: Sequence[str]) -> Table:

@@ -61,10 +61,11 @@ end
 return shown
 """
 
-# set, entry | vector, id, bytes, ttl in ms, cap, links, ef, drawn, entry key without id. Of the
+# set, entry | vector, id, bytes, ttl in ms, cap, links, ef up to 100,000, drawn, entry key without id. Of the
 # drawn members those that are dead go, and above the cap those with the least time left.
 _KEEP = """
-redis.call('VADD', KEYS[1], 'FP32', ARGV[1], ARGV[2], 'Q8', 'EF', ARGV[7], 'M', ARGV[6])
+local ef = math.ceil(ARGV[7] * math.max(1, (redis.call('VCARD', KEYS[1]) / 1e5) ^ 0.25))
+redis.call('VADD', KEYS[1], 'FP32', ARGV[1], ARGV[2], 'Q8', 'EF', ef, 'M', ARGV[6])
 redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[4])
 if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[4]) then
   redis.call('PEXPIRE', KEYS[1], ARGV[4])

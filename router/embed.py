@@ -3,8 +3,7 @@
 Promises: one unit-length row per text, in the order given; a row depends on its own text only,
 never on its neighbours in the call; the time for one text is bounded, however long the text is.
 Texts are run one by one: an activation's scale is taken over everything that one run computes, so
-neighbours in a batch would move each other's rows. A batch would save a tenth of the time, and only
-where its texts are equally long.
+neighbours in a batch would move each other's rows (docs/decisions/0009).
 Not covered: long texts are judged by their first and last 128 tokens, the middle is not read.
 
 Time, and how near the rows are to those of the float32 model: `python -m bench.embedding`.
@@ -92,6 +91,11 @@ class MiniLM:
         row, states = self._graph.run([OUTPUT, STATES], {INPUT: ids[None]})
         return row[0], ids, states[0]
 
+    def embed_ids(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(N, 384) of the (N, T) tokens of N texts, in one run: each row depends on all of them."""
+        rows: NDArray[np.float32] = self._graph.run([OUTPUT], {INPUT: ids})[0]
+        return rows
+
     def token_ids(self, text: str) -> list[int]:
         """The tokens of `text` that are embedded, at most 256: head and tail of a long one."""
         ids: list[int] = self._tokenizer.encode(_well_formed(_sides(text))).ids
@@ -105,8 +109,7 @@ class MiniLM:
 
     def _embed_one(self, text: str) -> NDArray[np.float32]:
         """(384,) float32 of length 1."""
-        token_ids = np.array([self.token_ids(text)], dtype=np.int64)
-        row: NDArray[np.float32] = self._graph.run([OUTPUT], {INPUT: token_ids})[0][0]
+        row: NDArray[np.float32] = self.embed_ids(np.array([self.token_ids(text)], np.int64))[0]
         return row
 
 

@@ -4,9 +4,9 @@ Promises: the same weights give the same bytes; every large product is of int8 n
 in it can overflow on any CPU; the rest (attention, GELU, layer norms, the mean over the tokens) is
 float32. Made in memory in half a second: a stored file would have to be named, locked, renamed and
 checked, and a node's home be writable, to save that half second.
-Not covered: batches and padding. The graph takes one text, so there is no mask in it.
+Not covered: padding. Texts of one run are of one length, so there is no mask in the graph.
 
-Weights are scaled per output channel and activations per product, over all tokens of a text: for
+Weights are scaled per output channel and activations per product, over all tokens of a run: for
 256 tokens ONNX Runtime's blockwise kernels (`MatMulNBits`) come nearer to float32, a cosine of
 .9997 instead of .993, at twice the time. Biases are added in the products, and the sum before a
 layer norm is a node of its own: ONNX Runtime 1.31 takes 408 us for `SkipLayerNormalization`
@@ -41,7 +41,7 @@ Tensors = Callable[[str], NDArray[np.float32]]
 
 
 def graph_bytes(weights: Path) -> bytes:
-    """The ONNX model of a `model.safetensors`: (1, T) int64 token ids to a (1, 384) unit row.
+    """The ONNX model of a `model.safetensors`: (N, T) int64 token ids to (N, 384) unit rows.
 
     Raises `OSError` or `safetensors.SafetensorError` for a file that cannot be read or lacks a
     tensor.
@@ -122,8 +122,8 @@ def _model(tensors: Tensors) -> ModelProto:
         helper.make_graph(
             graph.nodes,
             "minilm",
-            [helper.make_tensor_value_info(INPUT, TensorProto.INT64, [1, "T"])],
-            [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [1, SIZE])],
+            [helper.make_tensor_value_info(INPUT, TensorProto.INT64, ["N", "T"])],
+            [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["N", SIZE])],
             graph.constants,
         ),
         opset_imports=[helper.make_opsetid("", _OPSET), helper.make_opsetid(_CONTRIB, 1)],
