@@ -22,9 +22,10 @@ from cache.semantic import FORMAT_VERSION, Entry, entry_key, near_key, outcome
 
 # Links of a vector, and candidates looked at while linking and while searching. Recall@1 at 100,000
 # entries as in `bench.lookup`: 6/100/100 .985, 7/100/100 .990, 7/100/200 .994, 7/150/150 .993,
-# 8/150/100 .993; and an eighth link takes an entry past 1,300 bytes. At a million 150 candidates
-# give .950: so a search looks at `EF_NEAR` of 100,000 entries, and at more with the fourth root of
-# the set's size. Redis refuses a vector for a set that was begun with other `LINKS`.
+# 8/150/100 .993; and an eighth link takes an entry past 1,300 bytes. At a million, where
+# 7/100/150 gives .950 and 7/178/356 .980, it takes 7/178/530 for .987 and 7/178/710 for .992: so
+# linking looks at more with the fourth root of a set's size and searching with its square root.
+# Redis refuses a vector for a set that was begun with other `LINKS`.
 LINKS = 7
 EF_KEEP = 100
 EF_NEAR = 200
@@ -37,7 +38,7 @@ _DRAWN = 4
 # After dead ones were removed the search is repeated, twice at most, for those behind them.
 _NEAR = """
 local shown
-local ef = math.ceil(ARGV[3] * (redis.call('VCARD', KEYS[1]) / 1e5) ^ 0.25)
+local ef = math.ceil(ARGV[3] * (redis.call('VCARD', KEYS[1]) / 1e5) ^ 0.5)
 ef = math.max(ef, ARGV[4])
 for _ = 1, 3 do
   local found = redis.call('VSIM', KEYS[1], 'FP32', ARGV[1], 'WITHSCORES', 'COUNT', ARGV[2],

@@ -1,4 +1,4 @@
-"""`hansom ledger`: the ledger's lines and its report, read from the SQL database."""
+"""`hansom ledger tail`, and what all of `hansom ledger` needs to read and to print."""
 
 import json
 import time
@@ -8,14 +8,16 @@ import msgspec
 import typer
 from rich.console import Console
 from rich.table import Column, Table
+from sqlalchemy.exc import SQLAlchemyError
 
 from core.errors import HansomError
 from core.money import usd
 from core.settings import load
 from deployments import environment
+from ledger import queries
 from ledger.line import LedgerLine
-from ledger.report import Report, Waits, summarise
-from ledger.sql_store import SqlStore, Tailed, sqlite_url
+from ledger.span import Span
+from ledger.sql_store import SqlStore, Tailed, database_url
 
 _POLL_S = 0.5
 _LEAST_WIDTH = 118
@@ -37,36 +39,26 @@ _MAY_SHRINK = ("request", "reason")  # so that 80 columns never cut an amount
 
 def open_store(config: Path) -> SqlStore:
     """The ledger that the settings name; raises `HansomError` when there is none yet."""
-    path = environment.home() / load(config).ledger.path
-    if not path.exists():
-        raise HansomError(f"There is no ledger at {path} yet: it begins with `make serve`.")
-    return SqlStore(sqlite_url(path))
+    url = database_url(load(config).ledger, environment.home())
+    if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
+        raise HansomError(f"There is no ledger at {url.database} yet: it begins with `make serve`.")
+    try:
+        return SqlStore(url)
+    except SQLAlchemyError as error:
+        raise HansomError(f"The ledger's database cannot be opened: {error}") from error
 
 
-def tail(config: Path, count: int, *, follow: bool, as_json: bool) -> None:
+def tail(config: Path, count: int, wanted: Span, *, follow: bool, as_json: bool) -> None:
     """Print the last lines, and with `follow` those that come."""
     store = open_store(config)
-    lines = store.tail(count)
+    lines = queries.tail(store, count, wanted)
     _print(lines, as_json=as_json)
     last = lines[-1].seq if lines else 0
     while follow:
         time.sleep(_POLL_S)
-        if lines := store.tail(count, after=last):
+        if lines := queries.tail(store, count, wanted, after=last):
             _print(lines, as_json=as_json, header=False)
             last = lines[-1].seq
-
-
-def report(config: Path, hours: float | None, *, as_json: bool) -> None:
-    """Print the report of the last `hours`, or of all time."""
-    since_s = None if hours is None else time.time() - hours * 3600
-    made = summarise(open_store(config).figures(since_s))
-    if as_json:
-        typer.echo(json.dumps(made.as_dict()))
-        return
-    console = _console()
-    console.print(_summary(made))
-    console.print(_tiers(made))
-    console.print(f"[dim]{made.counterfactual}[/dim]")
 
 
 def _print(lines: list[Tailed], *, as_json: bool, header: bool = True) -> None:
@@ -79,7 +71,7 @@ def _print(lines: list[Tailed], *, as_json: bool, header: bool = True) -> None:
     for tailed in lines:
         table.add_row(*_cells(tailed.line))
     if lines:
-        _console().print(table)
+        console().print(table)
 
 
 def _cells(line: LedgerLine) -> tuple[str, ...]:
@@ -93,59 +85,16 @@ def _cells(line: LedgerLine) -> tuple[str, ...]:
         str(line.usage.input_tokens),
         str(line.usage.output_tokens),
         usd(line.cost_usd_micros),
-        _seconds(line.ttft_s),
+        seconds(line.ttft_s),
         line.error_code or line.outcome.value,
     )
 
 
-def _summary(made: Report) -> Table:
-    usage = made.usage
-    table = Table(title="Ledger", show_header=False)
-    for name, value in (
-        ("requests", f"{made.requests} ({_counts(made.by_outcome)})"),
-        ("attempts", f"{made.attempts} ({_counts(made.by_kind)})"),
-        ("cache", f"{made.cache_hits} hits, {made.cache_hit_ratio:.1%} of requests"),
-        ("fresh input tokens", f"{usage.fresh_input_tokens:,}"),
-        ("cached input tokens", f"{usage.cached_input_tokens:,}"),
-        ("output tokens", f"{usage.output_tokens:,}"),
-        ("cost", f"${usd(made.cost_usd_micros)}"),
-        (
-            "saved",
-            f"${usd(made.saved_usd_micros)}, {made.saved_ratio:.1%} of "
-            f"${usd(made.always_large_usd_micros)} always-large",
-        ),
-        ("TTFT p50 / p95", _waits(made.ttft)),
-        ("total p50 / p95", _waits(made.total)),
-    ):
-        table.add_row(name, value)
-    return table
-
-
-def _tiers(made: Report) -> Table:
-    table = Table("tier", "requests", "attempts", "output tokens", "cost USD")
-    for name, share in made.by_tier.items():
-        table.add_row(
-            name,
-            str(share.requests),
-            str(share.attempts),
-            f"{share.usage.output_tokens:,}",
-            usd(share.cost_usd_micros),
-        )
-    return table
-
-
-def _counts(found: dict[str, int]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in found.items()) or "none"
-
-
-def _waits(waits: Waits) -> str:
-    return f"{_seconds(waits.p50_s)} / {_seconds(waits.p95_s)}"
-
-
-def _seconds(value: float | None) -> str:
+def seconds(value: float | None) -> str:
+    """A wait for people: milliseconds below a second."""
     return "–" if value is None else f"{value * 1000:.0f} ms" if value < 1 else f"{value:.2f} s"
 
 
-def _console() -> Console:
+def console() -> Console:
     """At least as wide as the lines are: a folded table cannot be read or searched."""
     return Console(width=max(Console().width, _LEAST_WIDTH))

@@ -4,6 +4,7 @@ Exit codes: 0 done; 1 the thing asked for failed, or something needed is missing
 """
 
 import json
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,15 +12,22 @@ import typer
 from sqlalchemy.exc import SQLAlchemyError
 
 from cli.cache_commands import cache
+from cli.cluster_commands import cluster
+from cli.cost_commands import cost_command, reprice_command
+from cli.keys_commands import keys
+from cli.ledger_commands import ledger
 from cli.options import DEFAULT_CONFIG, AsJson, Config
 from core.errors import HansomError
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
-ledger = typer.Typer(no_args_is_help=True, help="What was spent, on what, and what was saved.")
 app.add_typer(ledger, name="ledger")
 router = typer.Typer(no_args_is_help=True, help="Choose a cut-off, measure it, see what moves it.")
 app.add_typer(router, name="router")
 app.add_typer(cache, name="cache")
+app.add_typer(cluster, name="cluster")
+app.add_typer(keys, name="keys")
+app.command("cost")(cost_command)
+ledger.command("reprice")(reprice_command)
 
 Graded = Annotated[
     Path, typer.Argument(help="Parquet with `prompt` and `score::<model>` columns, in 0 to 1.")
@@ -29,6 +37,13 @@ Strong = Annotated[str, typer.Option(help="The large model, as in its `score::` 
 Weights = Annotated[
     Path | None, typer.Option(help="Another folder of router weights than the settings'.")
 ]
+
+
+class AlertsWhat(StrEnum):
+    """What `hansom alerts` does."""
+
+    SHOW = "show"
+    TEST = "test"
 
 
 @app.command("serve")
@@ -70,31 +85,6 @@ def doctor_command(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> 
     else:
         Console().print(doctor.table(checks))
     raise typer.Exit(doctor.exit_code(checks))
-
-
-@ledger.command("tail")
-def tail_command(
-    count: Annotated[int, typer.Option("--lines", "-n", help="How many lines.")] = 20,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines come.")] = False,
-    config: Config = DEFAULT_CONFIG,
-    as_json: AsJson = False,
-) -> None:
-    """The last lines of the ledger, one attempt each."""
-    from cli.ledger import tail
-
-    tail(config, count, follow=follow, as_json=as_json)
-
-
-@ledger.command("report")
-def report_command(
-    hours: Annotated[float | None, typer.Option(help="Only the last so many hours.")] = None,
-    config: Config = DEFAULT_CONFIG,
-    as_json: AsJson = False,
-) -> None:
-    """Requests, tokens by kind, cost, savings against always-large, and waits."""
-    from cli.ledger import report
-
-    report(config, hours, as_json=as_json)
 
 
 @router.command("calibrate")
@@ -238,6 +228,20 @@ def router_explain_command(
     from cli.router import explain_prompt, with_weights
 
     explain_prompt(prompt, with_weights(config, weights), as_json=as_json)
+
+
+@app.command("alerts")
+def alerts_command(
+    what: Annotated[
+        AlertsWhat, typer.Argument(help="`show`, or `test` to send the webhook a message.")
+    ] = AlertsWhat.SHOW,
+    config: Config = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    """The alert rules, their figures now, and which fire; `test` tries the webhook."""
+    from cli import alerts
+
+    (alerts.show if what is AlertsWhat.SHOW else alerts.test)(config, as_json=as_json)
 
 
 def run() -> None:

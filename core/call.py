@@ -60,7 +60,9 @@ class Call:
     longest wait for the first token that the caller accepts, None when it named none; `domain` is
     the caller's word for what the call is about; `team` and `key` are who of the tenant asks;
     `cache_tags` name what the answer rests on, so that it can be taken back when that changes;
-    `tags` are what the bill is to be split by, `prompt_version` is the caller's name for its prompt.
+    `tags` are what the bill is to be split by, `prompt_version` is the caller's name for its
+    prompt; `budget_left` is the share in [0, 1] that its tightest hard budget has left, None
+    without one.
     """
 
     call_id: str
@@ -82,6 +84,7 @@ class Call:
     cache_tags: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     prompt_version: str = ""
+    budget_left: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,17 +3,20 @@
     HansomError
     ├── BadRequest              400 invalid_request_error
     │   └── ContextTooLong      400 invalid_request_error   context_length_exceeded
+    ├── InvalidKey              401 invalid_request_error   invalid_api_key
     ├── UnknownModel            404 invalid_request_error   model_not_found
     ├── UnknownRequest          404 invalid_request_error   unknown_request
     ├── BodyTooLarge            413 invalid_request_error
     ├── Overloaded              429 rate_limit_error        + Retry-After
+    ├── LimitReached            429 rate_limit_error        + Retry-After
     ├── Unavailable             503 server_error            + Retry-After
     ├── EngineFailed            502 server_error
     ├── DeadlineExceeded        504 server_error
     └── SettingsError           (start-up only; never crosses the wire)
 
-The OpenAI client picks its exception class by status: 400 BadRequestError, 404 NotFoundError,
-429 RateLimitError, 5xx InternalServerError. All of them survive pickling.
+The OpenAI client picks its exception class by status: 400 BadRequestError, 401
+AuthenticationError, 404 NotFoundError, 429 RateLimitError, 5xx InternalServerError. All of them
+survive pickling.
 """
 
 from pathlib import Path
@@ -73,6 +76,13 @@ class ContextTooLong(BadRequest):
     """Prompt and output do not fit the model's context; the message has both token counts."""
 
 
+class InvalidKey(HansomError):
+    """No key where one is needed, or one that is unknown, revoked, replaced or expired."""
+
+    status = 401
+    kind = "invalid_request_error"
+
+
 class UnknownModel(HansomError):
     """`model` is neither `auto`, a tier nor a model."""
 
@@ -96,6 +106,13 @@ class BodyTooLarge(HansomError):
 
 class Overloaded(HansomError):
     """Too many requests in flight; come back after `retry_after_s`."""
+
+    status = 429
+    kind = "rate_limit_error"
+
+
+class LimitReached(HansomError):
+    """A budget or a rate of the caller's has no room; the message says which one and until when."""
 
     status = 429
     kind = "rate_limit_error"

@@ -12,9 +12,12 @@ class Frozen(BaseModel):
 
 
 class Replicas(Frozen):
-    """How many replicas a tier may have; with two different bounds Serve scales between them."""
+    """How many replicas a tier may have; with two different bounds it scales between them.
 
-    min: int = Field(1, ge=1)
+    With a `min` of 0 it is stopped while nobody asks for it.
+    """
+
+    min: int = Field(1, ge=0)
     max: int = Field(1, ge=1)
 
     @model_validator(mode="after")
@@ -22,3 +25,9 @@ class Replicas(Frozen):
         if self.min > self.max:
             raise ValueError(f"min ({self.min}) must not be above max ({self.max})")
         return self
+
+
+class SteadyReplicas(Replicas):
+    """The bounds of what must always be there."""
+
+    min: int = Field(1, ge=1)

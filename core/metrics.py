@@ -80,6 +80,11 @@ class Metrics:
             "kind",
         )
         self.cost_usd = self._counter("hansom_cost_usd", "Cost in USD by tier.", "tier")
+        self.baseline_usd = self._counter(
+            "hansom_baseline_usd",
+            "What the served answers would have cost on the dearest tier, USD, by the tier used.",
+            "tier",
+        )
         self.ttft_s = self._histogram(
             "hansom_ttft_seconds", "Arrival to first streamed event, seconds.", _SECONDS, "tier"
         )
@@ -96,6 +101,25 @@ class Metrics:
         )
         self.tier_replicas = self._gauge(
             "hansom_tier_replicas", "Running replicas of a tier, as the gateway sees them.", "tier"
+        )
+        self.trace_spans = self._counter(
+            "hansom_trace_spans",
+            "Spans by what became of them: sent, failed (nobody took them), dropped (queue full).",
+            "result",
+        )
+        self.refusals = self._counter(
+            "hansom_refusals",
+            "Requests refused for a limit: requests, tokens, usd, concurrency, or key for a 401.",
+            "limit",
+        )
+        self.soft_limits = self._counter(
+            "hansom_soft_limits", "Requests served beyond a soft budget: tokens, usd.", "limit"
+        )
+        self.unchecked = self._counter(
+            "hansom_unchecked_requests", "Requests served while their limits could not be checked."
+        )
+        self.accounts_pending = self._gauge(
+            "hansom_accounts_pending_steps", "Settlements of reservations not yet in Redis."
         )
         self.ledger_pending = self._gauge(
             "hansom_ledger_pending_lines", "Ledger lines not yet in Redis."

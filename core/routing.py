@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from core.frozen import Frozen, Replicas
+from core.frozen import Frozen, SteadyReplicas
 
 StrategyName = Literal[
     "learned", "heuristic", "cascade", "llm", "random", "always_small", "always_large"
@@ -63,7 +63,7 @@ class RouterSettings(Frozen):
     promise: Path | None = None
     timeout_s: float = Field(2.0, gt=0)
     embed_timeout_s: float = Field(0.25, gt=0)
-    replicas: Replicas = Replicas()
+    replicas: SteadyReplicas = SteadyReplicas()
     cascade: Cascade = Cascade()
     memory: RouterMemory = RouterMemory()
     arms: tuple[ArmSettings, ...] = ()

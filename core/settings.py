@@ -4,19 +4,25 @@ A bad value stops the start with a `SettingsError` that names the file, the fiel
 given and what is allowed. Nothing below `load` reads a file or the environment.
 """
 
-from decimal import Decimal
+import time
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import Field, PrivateAttr, model_validator
 
+from core.accounts import AccountsSettings
+from core.alerting import AlertSettings
 from core.caching import CacheSettings
 from core.errors import SettingsError
 from core.frozen import Frozen, Replicas
 from core.money import Price
+from core.prices import NoPrice, PriceTable, load_prices
 from core.routing import RouterSettings
+from core.scaling import Scaling
+from core.tier_price import AnyPrice, TablePrice, TierPrice
+from core.tracing import TracingSettings
+from core.yaml_file import read
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$"
 
@@ -69,7 +75,8 @@ class SimulatedEngine(Frozen):
 
     `ttft_s` passes before the first token and `tpot_s` before each later one; `output_tokens`
     are played when the request sets no limit; `max_concurrent` requests run at once, the
-    rest wait.
+    rest wait. `counters` is a folder in which each replica counts its tokens where a kill leaves
+    them.
     """
 
     kind: Literal["simulated"]
@@ -78,11 +85,10 @@ class SimulatedEngine(Frozen):
     output_tokens: int = Field(50, ge=1)
     max_concurrent: int = Field(256, ge=1)
     context_tokens: int = Field(8192, ge=16)
+    counters: Path | None = None
 
 
 Engine = Annotated[VllmEngine | SimulatedEngine, Field(discriminator="kind")]
-
-_KINDS = {"engine": "'vllm', 'simulated'", "source": "'path', 'hub', 'wheels'"}
 
 
 class Accelerator(Frozen):
@@ -102,25 +108,6 @@ class Shape(Frozen):
     head_dim: int = Field(ge=1)
 
 
-class TierPrice(Frozen):
-    """What a tier charges, in USD per million tokens; `cached_input` defaults to `input`."""
-
-    input_usd_per_million_tokens: Decimal = Field(ge=0)
-    output_usd_per_million_tokens: Decimal = Field(ge=0)
-    cached_input_usd_per_million_tokens: Decimal | None = Field(None, ge=0)
-    version: str = "unversioned"
-
-    def price(self) -> Price:
-        """The same as the noun that costs a `Usage`."""
-        cached = self.cached_input_usd_per_million_tokens
-        return Price(
-            self.input_usd_per_million_tokens,
-            self.input_usd_per_million_tokens if cached is None else cached,
-            self.output_usd_per_million_tokens,
-            self.version,
-        )
-
-
 class Tier(Frozen):
     """One model behind its own Serve deployment. Tiers are listed cheapest first."""
 
@@ -136,7 +123,15 @@ class Tier(Frozen):
     node_resources: dict[str, float] = Field(default_factory=dict)
     max_ongoing_requests: int = Field(64, ge=1)
     replicas: Replicas = Replicas()
-    price: TierPrice
+    scaling: Scaling = Scaling()
+    price: AnyPrice
+
+    @model_validator(mode="before")
+    @classmethod
+    def _table_unless_priced(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("price") is None and "model" in given:
+            return {**given, "price": {"table": given["model"]}}
+        return given
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -149,7 +144,6 @@ class Tier(Frozen):
                 f"per replica, and accelerator.per_replica is {gpus}"
             )
         return self
-
 
     @property
     def version(self) -> str:
@@ -165,11 +159,19 @@ class Tier(Frozen):
 
 
 class LedgerSettings(Frozen):
-    """Where the ledger is kept; a relative path lies under the home folder."""
+    """Where the ledger is kept; a relative path lies under the home folder.
+
+    `database_url` is SQLAlchemy's, for PostgreSQL; None keeps the ledger in the SQLite file `path`.
+    Without a password in it, libpq's own `PGPASSWORD` and `~/.pgpass` are used. Lines older than
+    `keep_days` are deleted; None keeps them for ever.
+    """
 
     path: Path = Path("ledger.sqlite3")
+    database_url: str | None = Field(None, pattern=r"^postgresql(\+psycopg)?://")
+    keep_days: float | None = Field(None, ge=1)
     stream: str = "hansom:ledger"
     drain_interval_s: float = Field(0.25, gt=0)
+    gateway_lease_s: float = Field(30.0, ge=1)
 
 
 class Limits(Frozen):
@@ -200,9 +202,15 @@ class Settings(Frozen):
     router: RouterSettings = RouterSettings()
     cache: CacheSettings = CacheSettings()
     ledger: LedgerSettings = LedgerSettings()
+    accounts: AccountsSettings = AccountsSettings()
+    alerts: AlertSettings = AlertSettings()
     limits: Limits = Limits()
     server: Server = Server()
+    tracing: TracingSettings = TracingSettings()
+    prices: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    _table: PriceTable | None = PrivateAttr(None)
 
     @model_validator(mode="after")
     def _unique_names(self) -> Self:
@@ -214,6 +222,38 @@ class Settings(Frozen):
             )
         return self
 
+    @model_validator(mode="after")
+    def _priced(self) -> Self:
+        bare = [tier.name for tier in self.tiers if isinstance(tier.price, TablePrice)]
+        if bare and self.prices is None:
+            raise ValueError(
+                f"these tiers have no price of their own: {bare}; give each a `price`, or name a "
+                "price table in `prices`"
+            )
+        return self
+
+    def price(self, tier: Tier, wall_s: float) -> Price:
+        """What a tier costs at `wall_s`: its own price, or the price table's of that moment.
+
+        Raises `core.prices.NoPrice`; `load` has made sure that there is one from now on.
+        """
+        if isinstance(tier.price, TierPrice):
+            return tier.price.price()
+        return self._known_prices.at(tier.price.table, wall_s)
+
+    @cached_property
+    def _known_prices(self) -> PriceTable:
+        """The table, for every request: to read a private attribute of pydantic's takes longer."""
+        if self._table is None:
+            raise NoPrice(f"{self.prices} was not read: make settings with `core.settings.load`")
+        return self._table
+
+    def price_versions(self, tier: Tier) -> tuple[str, ...]:
+        """Names of all versions that the price table has for a tier; none with its own price."""
+        if self._table is None or isinstance(tier.price, TierPrice):
+            return ()
+        return self._table.versions_of(tier.price.table)
+
     def tier(self, name: str) -> Tier:
         """The tier of that name; KeyError when there is none."""
         for tier in self.tiers:
@@ -223,56 +263,24 @@ class Settings(Frozen):
 
 
 def load(path: Path) -> Settings:
-    """Read and check one YAML file; raises `SettingsError` with every problem in it."""
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(path, [f"cannot be read: {error.strerror}"]) from error
-    except yaml.YAMLError as error:
-        raise SettingsError(path, [f"is not YAML: {error}"]) from error
-    if not isinstance(raw, dict):
-        raise SettingsError(path, ["must be a mapping with the key `tiers`"])
-    try:
-        return Settings.model_validate(raw)
-    except ValidationError as error:
-        raise SettingsError(path, _problems(error, raw)) from error
+    """Read and check one YAML file, and the price table that it names.
+
+    Raises `SettingsError` with every problem in either.
+    """
+    settings = read(path, Settings, "tiers")
+    if settings.prices is not None:
+        settings._table = load_prices(settings.prices)
+        if problems := _unpriced(settings):
+            raise SettingsError(path, problems)
+    return settings
 
 
-def _problems(error: ValidationError, raw: object) -> list[str]:
-    """Each wrong field as `field: what is allowed (got ...)`; a union's members on one line."""
-    found: dict[str, tuple[list[str], str]] = {}
-    for item in error.errors():
-        given = item["input"]
-        if item["type"] == "too_short" and len(given) > item["ctx"]["actual_length"]:
-            continue  # pydantic counts good items only, and the bad ones are told by themselves
-        shown = "" if isinstance(given, dict | list) else f" (got {given!r})"
-        allowed, _ = found.setdefault(_field(item, raw), ([], shown))
-        allowed.append(_allowed(item))
-    return [
-        f"{where}: {' or '.join(allowed).replace('or Input should be ', 'or ')}{shown}"
-        for where, (allowed, shown) in found.items()
-    ]
-
-
-def _field(item: ErrorDetails, raw: object) -> str:
-    """The field as it is spelt in the file: pydantic's own words for a union's members go."""
-    names: list[str] = []
-    at: Any = raw
-    *_, last = item["loc"] or ("",)
-    for part in item["loc"]:
-        if part in (at if isinstance(at, dict) else range(len(at)) if isinstance(at, list) else ()):
-            at = at[part]
-            names.append(str(part))
-    if item["type"] == "missing":
-        names.append(str(last))
-    return ".".join(names) or "(whole file)"
-
-
-def _allowed(item: ErrorDetails) -> str:
-    if item["type"] == "extra_forbidden":
-        return "is not a known setting"
-    if item["type"] == "union_tag_not_found":
-        return f"needs `kind`, one of {_KINDS[str(item['loc'][-1])]}"
-    if item["type"] == "union_tag_invalid":
-        return f"`kind` must be one of {item['ctx']['expected_tags']}, not {item['ctx']['tag']!r}"
-    return item["msg"].removeprefix("Value error, ")
+def _unpriced(settings: Settings) -> list[str]:
+    """Tiers that the table has no price for today; tomorrow's requests would fail one by one."""
+    problems = []
+    for place, tier in enumerate(settings.tiers):
+        try:
+            settings.price(tier, time.time())
+        except NoPrice as error:
+            problems.append(f"tiers.{place}.price: {settings.prices}: {error}")
+    return problems

@@ -1,10 +1,9 @@
 """Admission: from an HTTP request to a `Call`, or a refusal that says why.
 
-Pure apart from the in-flight counter. Not covered: budgets and keys, which come with the ledger's
-own issue; today a tenant is the hash of the bearer token, so that two keys never share an answer.
+Pure apart from the in-flight counter. Not covered: who pays (`deployments.payer`), and whether they
+may (`deployments.accounts`).
 """
 
-import hashlib
 import math
 from collections.abc import Mapping
 from enum import StrEnum
@@ -17,25 +16,20 @@ from core.errors import BadRequest, Overloaded, UnknownModel
 from core.ids import new_id
 from core.settings import Settings
 from core.wire import ChatBody, CompletionBody, check
+from deployments.payer import ANONYMOUS as ANONYMOUS
+from deployments.payer import MAX_WORD_CHARS, stranger, words
+from deployments.payer import tenant as tenant
+from deployments.purse import NO_PURSE, Place, Purse, Visit
+from ledger.limits import Payer
+from ledger.worst_case import worst_case
 
-_MAX_WORD_CHARS = 100
-_MAX_TAGS = 16
 AUTO = "auto"
-ANONYMOUS = "anonymous"
 Choice = TypeVar("Choice", bound=StrEnum)
 
 
 def request_id(headers: Mapping[str, str]) -> str:
     """The `x-request-id`, which `deployments.doorstep` has made valid, else a new one."""
     return headers.get("x-request-id") or new_id()
-
-
-def tenant(headers: Mapping[str, str]) -> str:
-    """Who pays: a hash of the bearer token, never the token itself."""
-    scheme, _, token = headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        return ANONYMOUS
-    return "key-" + hashlib.sha256(token.strip().encode()).hexdigest()[:16]
 
 
 def risk(headers: Mapping[str, str]) -> Risk:
@@ -63,17 +57,6 @@ def deadline(headers: Mapping[str, str]) -> float | None:
     return seconds
 
 
-def tags(headers: Mapping[str, str], name: str) -> tuple[str, ...]:
-    """The words of the header `name`; raises `BadRequest` for too many or too long ones."""
-    found = tuple(sorted({word.strip() for word in headers.get(name, "").split(",")} - {""}))
-    if len(found) > _MAX_TAGS or any(len(tag) > _MAX_WORD_CHARS for tag in found):
-        raise BadRequest(
-            f"`{name}` may have {_MAX_TAGS} tags of {_MAX_WORD_CHARS} characters at most.",
-            param=name,
-        )
-    return found
-
-
 def _choice(headers: Mapping[str, str], name: str, kind: type[Choice], default: Choice) -> Choice:
     given = headers.get(name)
     if given is None:
@@ -94,9 +77,11 @@ def decode(raw: bytes) -> object:
 
 
 class Admission:
-    """What one gateway replica lets in."""
+    """What one gateway replica lets in; `purse` knows who pays, and whether they may."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, purse: Purse = NO_PURSE) -> None:
+        self.purse = purse
+        self._settings = settings
         self._limits = settings.limits
         self._models = {AUTO: AUTO}
         for tier in settings.tiers:
@@ -119,9 +104,18 @@ class Admission:
         self.in_flight -= 1
 
     def admit(
-        self, endpoint: Endpoint, raw: bytes, headers: Mapping[str, str], id_: str, now_s: float
+        self,
+        endpoint: Endpoint,
+        raw: bytes,
+        headers: Mapping[str, str],
+        id_: str,
+        now_s: float,
+        payer: Payer | None = None,
     ) -> Call:
-        """Check the body as far as the gateway reads it; raises `BadRequest`, `UnknownModel`."""
+        """Check the body as far as the gateway reads it; raises `BadRequest`, `UnknownModel`.
+
+        `payer` is who was found to pay; None takes the caller for one without a virtual key.
+        """
         body = decode(raw)
         kind = ChatBody if endpoint is Endpoint.CHAT else CompletionBody
         checked = check(kind, body)
@@ -132,12 +126,12 @@ class Admission:
             raise BadRequest(
                 "`stream_options` is only allowed when `stream` is true.", param="stream_options"
             )
-        who = tenant(headers)
+        payer = payer or stranger(headers)
         return Call(
             call_id=new_id(),
             request_id=id_,
             endpoint=endpoint,
-            tenant=who,
+            tenant=payer.tenant,
             requested=checked.model,
             body=body,
             stream=bool(checked.stream),
@@ -147,13 +141,23 @@ class Admission:
             risk=risk(headers),
             value=value(headers),
             ttft_deadline_s=deadline(headers),
-            domain=headers.get("x-hansom-domain", "")[:_MAX_WORD_CHARS],
-            team=headers.get("x-hansom-team", "")[:_MAX_WORD_CHARS],
-            key=who,
-            cache_tags=tags(headers, "x-hansom-cache-tags"),
-            tags=tags(headers, "x-hansom-tags"),
-            prompt_version=headers.get("x-hansom-prompt-version", "")[:_MAX_WORD_CHARS],
+            domain=headers.get("x-hansom-domain", "")[:MAX_WORD_CHARS],
+            team=payer.team,
+            key=payer.key,
+            cache_tags=words(headers, "x-hansom-cache-tags"),
+            tags=payer.tags,
+            prompt_version=headers.get("x-hansom-prompt-version", "")[:MAX_WORD_CHARS],
         )
+
+    async def reserve(self, call: Call, payer: Payer, body_bytes: int, wall_s: float) -> Place:
+        """A place for an admitted call; raises `LimitReached`, `Unavailable`."""
+        return await self.purse.reserve(
+            Visit(
+                payer, call.call_id, call.request_id, call.endpoint.value, call.requested,
+                call.arrived_s, call.deadline_s, stream=call.stream,
+            ),
+            lambda: worst_case(self._settings, call, body_bytes, wall_s),
+        )  # fmt: skip
 
     def tier_of(self, model: str) -> str:
         """`auto` or the tier that a model field names; raises `UnknownModel`."""

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from ray import serve
 from ray.serve import Application
 from ray.serve.config import AutoscalingConfig
+from sqlalchemy import URL
 
 from core.frozen import Replicas
 from core.settings import Settings, Tier, VllmEngine
@@ -26,6 +27,7 @@ from deployments.gateway import GATEWAY_DEPLOYMENT, Gateway
 from deployments.handles import ENGINE_DEPLOYMENT
 from deployments.ledger import LEDGER_DEPLOYMENT, Ledger
 from deployments.router import ROUTER_DEPLOYMENT, Router
+from ledger.sql_store import database_url
 from router.terms import SCORED
 
 # The classes stay plain, so that they can be read and tested without Serve.
@@ -103,24 +105,18 @@ def build_router(args: Args) -> Application:
 def build_ledger(args: Args) -> Application:
     """The ledger's drain."""
     settings = args.settings()
-    database = args.home_folder() / settings.ledger.path
-    database.parent.mkdir(parents=True, exist_ok=True)
+    database = database_url(settings.ledger, args.home_folder())
     return LEDGER.options(
         num_replicas=1,
         logging_config=_QUIET,
         health_check_period_s=1,
-        # SQLite is a file: the drain stays on the node whose disk holds it.
-        ray_actor_options={
-            "num_cpus": _CONTROL_CPUS,
-            "resources": {"node:__internal_head__": 0.001},
-        },
-    ).bind(
-        args.redis(settings),
-        settings.ledger.stream,
-        f"sqlite:///{database}",
-        settings.ledger.drain_interval_s,
-        settings.log_level,
-    )
+        ray_actor_options={"num_cpus": _CONTROL_CPUS, "resources": _where(database)},
+    ).bind(settings, args.redis(settings), database.render_as_string(hide_password=False))
+
+
+def _where(database: URL) -> dict[str, float]:
+    """SQLite is a file: the drain stays on the node whose disk holds it."""
+    return {"node:__internal_head__": 0.001} if database.get_backend_name() == "sqlite" else {}
 
 
 def build_tier(args: Args) -> Application:

@@ -5,18 +5,29 @@ error, a timeout or a client that left. Ending is synchronous and never raises, 
 a `finally` while a task is being cancelled.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+import msgspec
 
 from core.call import Call, Decision, Usage
 from core.metrics import Metrics
 from core.money import Price
 from core.ports import Clock
 from core.settings import Settings, Tier
+from deployments import trace
+from deployments.handles import Replica, TierReplicas
+from deployments.late import Ask, Late
+from deployments.purse import NO_PURSE, Purse
 from ledger.line import CacheResult, Kind, LedgerLine, Outcome, saved_usd_micros
+from ledger.open import NO_LIST, OpenAttempts
 from ledger.writer import StreamWriter
 
 # What no engine made for this line.
 NOT_MADE = (Kind.CACHE_HIT, Kind.JOINED, Kind.CREDIT)
+# Whose answers are for ourselves.
+_ASIDE = (Kind.CLASSIFIER, Kind.SHADOW)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +39,18 @@ class Books:
     clock: Clock
     settings: Settings
     router_version: str
+    late: Late = field(default_factory=Late)
+    open: OpenAttempts = NO_LIST
+    purse: Purse = NO_PURSE
+
+    def price(self, tier: Tier) -> Price:
+        """What the tier costs now."""
+        return self.settings.price(tier, self.clock.wall_s())
 
     @property
     def dearest(self) -> Price:
         """The price of always using the last, largest tier: what savings are counted against."""
-        return self.settings.tiers[-1].price.price()
+        return self.price(self.settings.tiers[-1])
 
 
 class Attempt:
@@ -47,9 +65,14 @@ class Attempt:
         self._tier = tier
         self._kind = kind
         self._number = number
+        # Of the moment it begins: one that ends after midnight is not repriced on its way.
+        self._price, self._dearest = books.price(tier), books.dearest
         self._started_s = books.clock.monotonic_s()
         self._first_s: float | None = None
         self._closed = False
+        self._ask: Ask | None = None
+        self._span = trace.current().attempt(call, decision, tier, kind, number)
+        books.purse.begun(call.call_id)
 
     @property
     def call(self) -> Call:
@@ -67,6 +90,10 @@ class Attempt:
         return self._number
 
     @property
+    def _id(self) -> str:
+        return f"{self._call.call_id}:{self._number}"
+
+    @property
     def engine_request_id(self) -> str:
         """The id inside the engine, which may not see a client's own id twice at once."""
         return f"{self._call.request_id}-{self._call.call_id[-8:]}-{self._number}"
@@ -76,14 +103,29 @@ class Attempt:
         passed_s = self._books.clock.monotonic_s() - call.arrived_s
         return max(call.deadline_s - passed_s, 0.001)
 
+    def trace_headers(self, replica: str) -> Mapping[str, str]:
+        """What its replica is sent, so that the engine's own spans join the request's trace."""
+        return self._span.headers(replica)
+
+    def sent_to(self, replicas: TierReplicas, replica: Replica) -> None:
+        """From now on that replica's engine may count tokens for it."""
+        if self._ask is None:
+            self._books.open.begin(self._id, self._provisional)
+        self._ask = partial(replicas.usage, replica, self.engine_request_id)
+
+    def _provisional(self) -> LedgerLine:
+        """What it ends as if this gateway does not live to end it."""
+        return self._line(Outcome.ERROR, Usage(), error="gateway_lost", cache="off")
+
     def first_byte(self) -> None:
         """Note that the first event of a stream has arrived."""
         if self._first_s is None:
             self._first_s = self._books.clock.monotonic_s()
+            self._span.first_byte()
 
     def cost_usd_micros(self, usage: Usage) -> int:
         """What `usage` costs on this tier, in micro-USD."""
-        return self._tier.price.price().cost_usd_micros(usage)
+        return self._price.cost_usd_micros(usage)
 
     def close(
         self,
@@ -93,28 +135,62 @@ class Attempt:
         error: str | None = None,
         cache: CacheResult = "miss",
         served: bool = True,
+        cut: bool | None = None,
+        delivered_tokens: int = 0,
         share_usd_micros: int = 0,
     ) -> None:
         """Write the line and the metrics, once; `served` when its answer is the client's.
 
-        `share_usd_micros` is what an answer costs that was generated for another request, too.
+        `cut` says that `usage` is what had been seen when the engine was left, which anything but
+        an answer or a refusal is by default: then the engine is asked for its own count before the
+        line is written. `delivered_tokens` of a cut answer reached the client. `share_usd_micros`
+        is what an answer costs that was generated for another request, too.
         """
         if self._closed:
             return
         self._closed = True
-        cost = share_usd_micros if self._kind in NOT_MADE else self.cost_usd_micros(usage)
-        line = self._line(outcome, usage, cost, error, cache, served)
+        self._span.settling()
+        if cut is None:
+            cut = outcome not in (Outcome.SUCCESS, Outcome.REFUSED)
+        served = served and outcome is Outcome.SUCCESS
+        if served:
+            delivered_tokens = usage.output_tokens
+        line = self._line(outcome, usage, error, cache)
+        if self._kind in NOT_MADE:
+            self._write(msgspec.structs.replace(line, cost_usd_micros=share_usd_micros), served)
+        elif cut and self._ask is not None:
+            write = partial(self._write_told, line, served, delivered_tokens)
+            self._books.late.settle(self._ask, write)
+        else:
+            self._write(self._priced(line, usage, delivered_tokens), served)
+
+    def _write_told(
+        self, seen: LedgerLine, served: bool, delivered_tokens: int, told: Usage | None
+    ) -> None:
+        """The line with the engine's own count, or as an estimate from what was seen."""
+        known = told is not None and told.total_tokens >= seen.usage.total_tokens
+        usage = told if told is not None and known else seen.usage
+        line = self._priced(seen, usage, delivered_tokens)
+        self._write(msgspec.structs.replace(line, estimated_tokens=not known), served)
+
+    def _priced(self, line: LedgerLine, usage: Usage, delivered_tokens: int) -> LedgerLine:
+        undelivered = 0 if self._kind in _ASIDE else usage.output_tokens - delivered_tokens
+        return msgspec.structs.replace(
+            line, usage=usage, undelivered_tokens=undelivered,
+            cost_usd_micros=self.cost_usd_micros(usage),
+        )  # fmt: skip
+
+    def _write(self, line: LedgerLine, served: bool) -> None:
+        saved = saved_usd_micros(line.usage, line.cost_usd_micros, self._dearest, served=served)
+        line = msgspec.structs.replace(line, saved_usd_micros=saved)
         self._books.ledger.record(line)
+        self._books.open.end(self._id)
+        self._books.purse.spent(line)
         self._count(line)
+        self._span.settled(line, served=served)
 
     def _line(
-        self,
-        outcome: Outcome,
-        usage: Usage,
-        cost: int,
-        error: str | None,
-        cache: CacheResult,
-        served: bool,
+        self, outcome: Outcome, usage: Usage, error: str | None, cache: CacheResult
     ) -> LedgerLine:
         call, clock = self._call, self._books.clock
         now_s = clock.monotonic_s()
@@ -123,7 +199,6 @@ class Attempt:
         tpot_s = None
         if self._first_s is not None and after_first > 0 and self._kind not in NOT_MADE:
             tpot_s = (now_s - self._first_s) / after_first
-        served = served and outcome is Outcome.SUCCESS
         return LedgerLine(
             call_id=call.call_id,
             request_id=call.request_id,
@@ -143,10 +218,8 @@ class Attempt:
             router_version=self._router_version(),
             model_version=self._tier.version,
             prompt_version=call.prompt_version,
-            price_version=self._tier.price.version,
+            price_version=self._price.version,
             usage=usage,
-            cost_usd_micros=cost,
-            saved_usd_micros=saved_usd_micros(usage, cost, self._books.dearest, served=served),
             stream=call.stream,
             queue_s=self._started_s - call.arrived_s,
             ttft_s=ttft_s,
@@ -155,7 +228,6 @@ class Attempt:
             outcome=outcome,
             error_code=error,
             cache=cache,
-            estimated_tokens=self._unknown_tokens(outcome),
             created_s=clock.wall_s(),
         )
 
@@ -164,16 +236,6 @@ class Attempt:
         arm = self._decision.arm
         version = self._decision.version or self._books.router_version
         return f"{version}/{arm}" if arm else version
-
-    def _unknown_tokens(self, outcome: Outcome) -> bool:
-        """Whether the engine was cut off before it told its tokens.
-
-        A plain answer tells them at its end only, and with several choices a stream tells them a
-        choice at a time.
-        """
-        cut = outcome in (Outcome.CANCELLED, Outcome.TIMEOUT)
-        choices = self._call.body.get("n")
-        return cut and (not self._call.stream or choices not in (None, 1))
 
     def _count(self, line: LedgerLine) -> None:
         metrics, tier = self._books.metrics, line.tier
@@ -188,6 +250,9 @@ class Attempt:
                 metrics.tokens.labels(tier, kind).inc(tokens)
         if self._kind not in NOT_MADE:  # a share is in the cost of the request that it shares
             metrics.cost_usd.labels(tier).inc(line.cost_usd_micros / 1e6)
+        baseline = line.saved_usd_micros + line.cost_usd_micros
+        if baseline > 0:
+            metrics.baseline_usd.labels(tier).inc(baseline / 1e6)
         metrics.total_s.labels(tier).observe(line.total_s)
         if line.ttft_s is not None:
             metrics.ttft_s.labels(tier).observe(line.ttft_s)

@@ -19,6 +19,7 @@ from core.call import Call, Decision, Endpoint, Risk, TierSignal
 from core.errors import SettingsError
 from core.metrics import Metrics
 from core.settings import Settings
+from deployments import trace
 from deployments.admission import ANONYMOUS, AUTO
 from deployments.handles import TierReplicas
 from router.arms import Arm, Plan, Shadow, shadowed
@@ -76,6 +77,22 @@ def load_promise(path: Path, scorer: Scorer | None) -> Promise:
     return promise
 
 
+def _told(decision: Decision) -> trace.Attributes:
+    """A decision for the trace."""
+    numbers = {
+        "hansom.route.score": decision.score,
+        "hansom.route.threshold": decision.threshold,
+        "hansom.route.difficulty": decision.difficulty,
+    }
+    return {
+        "hansom.tier": decision.tier,
+        "hansom.route.code": decision.code,
+        "hansom.route.reason": decision.reason,
+        "hansom.route.fallbacks": list(decision.fallbacks),
+        **{name: value for name, value in numbers.items() if value is not None},
+    }
+
+
 class Board:
     """Decides where calls go; one per gateway replica. `judge` asks the small model."""
 
@@ -95,6 +112,7 @@ class Board:
         self._metrics = metrics
         self._judge = judge
 
+    @trace.step("route", _told)
     async def decide(self, call: Call) -> Decision:
         """The tier of one call, and why."""
         unit = experiment_unit(call)
@@ -112,6 +130,7 @@ class Board:
             text=question(messages) if call.requested == AUTO else "",
             risk=call.risk,
             value=call.value,
+            budget_left=call.budget_left,
             deadline_s=call.ttft_deadline_s,
             domain=call.domain,
             verdict=await self._judge(call, messages) if asks and self._judge else None,

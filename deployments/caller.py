@@ -6,6 +6,7 @@ application behind Serve's replicas must do its own; `deployments.doorstep` swit
 """
 
 import asyncio
+from collections.abc import Callable
 
 from starlette.types import Receive
 
@@ -22,6 +23,7 @@ class Caller:
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self._watching: asyncio.Task[None] | None = None
+        self._then: Callable[[], None] | None = None
         self.left = False
 
     async def body(self, limit_bytes: int) -> bytes:
@@ -49,8 +51,15 @@ class Caller:
         if self._watching is None:
             self._watching = asyncio.create_task(self._watch(task))
 
+    def then(self, done: Callable[[], None]) -> None:
+        """Call `done` once, when the request is over: answered, failed or left."""
+        self._then = done
+
     def close(self) -> None:
         """Stop watching; the end of an answer is no hang-up."""
+        done, self._then = self._then, None
+        if done is not None:
+            done()
         # Letting go of the task matters: its frames hold this object, and what holds itself waits
         # for the garbage collector, 30 objects a request and 60 ms at a time.
         watching, self._watching = self._watching, None

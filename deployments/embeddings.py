@@ -19,12 +19,15 @@ from core.errors import BadRequest, Unavailable, UnknownModel
 from core.ids import new_id
 from core.ports import Clock
 from core.wire import EMBEDDING_MODEL, EMBEDDING_SIZE, EmbeddingsBody, check
-from deployments.admission import decode, tenant
+from deployments.admission import decode
 from deployments.attempt import Books
 from deployments.caller import Caller
-from deployments.ingress import Guarded
+from deployments.ingress import Guarded, warned
+from deployments.purse import Visit
 from deployments.reply import JSON, Reply
+from ledger.limits import Payer
 from ledger.line import Kind, LedgerLine, Outcome
+from ledger.worst_case import embedding_worst_case
 
 EMBEDDER_TIER = "embedder"
 _MAX_TEXTS = 2048
@@ -43,9 +46,19 @@ class Embeddings(Guarded):
         self, caller: Caller, raw: bytes, sent: Mapping[str, str], id_: str, arrived_s: float
     ) -> Reply:
         """Vectors for one text or many."""
+        payer = await self._admission.purse.identify(sent)
         body = check(EmbeddingsBody, decode(raw))
         _refuse_what_is_not_here(body)
         texts = [body.input] if isinstance(body.input, str) else body.input
+        call_id = new_id()
+        visit = Visit(
+            payer, call_id, id_, "embeddings", EMBEDDING_MODEL, arrived_s, self._timeout_s,
+            Kind.EMBEDDING,
+        )  # fmt: skip
+        place = await self._admission.purse.reserve(
+            visit, lambda: embedding_worst_case(len(texts), len(raw))
+        )
+        caller.then(place.end)
         outcome, tokens = Outcome.ERROR, 0
         caller.watch()
         try:
@@ -55,10 +68,10 @@ class Embeddings(Guarded):
             outcome = Outcome.CANCELLED
             raise
         finally:
-            self._books.ledger.record(
-                _line(self._books, tenant(sent), id_, arrived_s, outcome, tokens)
-            )
-        return _reply(vectors, tokens, body.encoding_format == "base64")
+            line = _line(self._books, visit, outcome, tokens)
+            self._books.ledger.record(line)
+            self._books.purse.spent(line)
+        return warned(_reply(vectors, tokens, body.encoding_format == "base64"), place)
 
     async def _embed(self, texts: list[str]) -> tuple[list[list[float]], int]:
         try:
@@ -103,23 +116,25 @@ def _pack(vector: list[float]) -> str:
     return base64.b64encode(array("f", vector).tobytes()).decode()
 
 
-def _line(
-    books: Books, tenant_: str, id_: str, arrived_s: float, outcome: Outcome, tokens: int
-) -> LedgerLine:
+def _line(books: Books, visit: Visit, outcome: Outcome, tokens: int) -> LedgerLine:
     clock: Clock = books.clock
+    payer: Payer = visit.payer
     return LedgerLine(
-        call_id=new_id(),
-        request_id=id_,
+        call_id=visit.call_id,
+        request_id=visit.request_id,
         attempt=0,
-        kind=Kind.EMBEDDING,
-        tenant=tenant_,
-        endpoint="embeddings",
-        requested=EMBEDDING_MODEL,
+        kind=visit.kind,
+        tenant=payer.tenant,
+        key=payer.key,
+        team=payer.team,
+        tags=payer.tags,
+        endpoint=visit.endpoint,
+        requested=visit.requested,
         tier=EMBEDDER_TIER,
         model=EMBEDDING_MODEL,
         route_code="explicit",
         usage=Usage(tokens),
-        total_s=clock.monotonic_s() - arrived_s,
+        total_s=clock.monotonic_s() - visit.arrived_s,
         outcome=outcome,
         created_s=clock.wall_s(),
     )

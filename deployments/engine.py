@@ -12,9 +12,10 @@ from typing import Any, Protocol
 import ray
 
 from core import log
-from core.call import TierSignal
+from core.call import TierSignal, Usage
 from core.settings import SimulatedEngine, Tier
 from deployments import environment
+from deployments.meter import Meter
 
 
 class EngineKind(Protocol):
@@ -34,6 +35,10 @@ class EngineKind(Protocol):
 
     def metrics_text(self) -> str:
         """Its metrics in Prometheus text format."""
+
+    @property
+    def meter(self) -> Meter:
+        """What each of its requests took, once it has started."""
 
 
 def make_engine(tier: Tier, home: Path) -> EngineKind:
@@ -77,6 +82,10 @@ class Engine:
     async def signal(self) -> TierSignal:
         """The engine's load now."""
         return self._engine.signal()
+
+    async def usage(self, engine_request_id: str) -> Usage | None:
+        """What the request took, once it is over; None when it never came here."""
+        return await self._engine.meter.usage(engine_request_id)
 
     async def metrics_text(self) -> str:
         """The engine's metrics in Prometheus text format."""

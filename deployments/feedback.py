@@ -17,7 +17,7 @@ from ray.serve.exceptions import RayServeException
 from core.errors import BadRequest, Unavailable, UnknownRequest
 from core.settings import Settings
 from core.wire import Wire, check
-from deployments.admission import decode, tenant
+from deployments.admission import decode
 from deployments.caller import Caller
 from deployments.ingress import Guarded
 from deployments.reply import JSON, Reply
@@ -53,10 +53,10 @@ class Feedback(Guarded):
         self, caller: Caller, raw: bytes, sent: Mapping[str, str], *_id_and_time: object
     ) -> Reply:
         """Take one label."""
+        who = (await self._admission.purse.identify(sent)).tenant
         body = check(FeedbackBody, decode(raw))
         head = self._head(body.tier)
         caller.watch()
-        who = tenant(sent)
         hit = self._semantic is not None and await self._semantic.feedback(
             who, body.request_id, body.right
         )

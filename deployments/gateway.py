@@ -15,10 +15,12 @@ from cache.flight_wire import Timing, Wire
 from cache.redis_store import RedisStore
 from core import log
 from core.call import Call, Endpoint
+from core.ids import new_id
 from core.log import SystemClock
 from core.metrics import Metrics
 from core.settings import Settings
 from deployments import environment, redis_check
+from deployments.accounts import Accounts
 from deployments.admission import Admission
 from deployments.attempt import Books
 from deployments.board import Board, load_scorer, make_plan
@@ -35,6 +37,10 @@ from deployments.pipeline import Pipeline
 from deployments.router import ROUTER_APP, ROUTER_DEPLOYMENT
 from deployments.second_look import SecondLook
 from deployments.semantic import Semantic
+from deployments.tracing import Traced, Tracing
+from ledger.open import OpenBook
+from ledger.redis_accounts import RedisAccounts
+from ledger.redis_open import RedisOpenList
 from ledger.redis_store import RedisStream
 from ledger.spool import Spool
 from ledger.writer import StreamWriter
@@ -44,6 +50,7 @@ GATEWAY_DEPLOYMENT = "Gateway"
 _READY_TIMEOUT_S = 2.0
 _EMBED_TIMEOUT_S = 30.0
 _FEEDBACK_TIMEOUT_S = 5.0
+_TRACES_TIMEOUT_S = 3.0
 
 
 class Gateway:
@@ -62,6 +69,8 @@ class Gateway:
         scorer = load_scorer(settings)
         router_version = scorer.version if scorer else settings.router.strategy
         self._metrics = Metrics()
+        traced = settings.tracing.otlp_endpoint is not None
+        self._tracing = Tracing(settings.tracing, self._metrics) if traced else None
         self._connections = Connections()
         stall_s = settings.limits.stall_timeout_s
         self._tiers = {
@@ -77,7 +86,24 @@ class Gateway:
             RedisStream(self._redis_url, settings.ledger.stream), Spool(self._home / "spool")
         )
         self._ledger.start()
-        self._books = books = Books(self._metrics, self._ledger, clock, settings, router_version)
+        listed = RedisOpenList(
+            self._redis_url, settings.ledger.stream, new_id(), settings.ledger.gateway_lease_s
+        )
+        self._open = OpenBook(listed, alive_every_s=settings.ledger.gateway_lease_s / 5)
+        self._open.start()
+        self._accounts = Accounts(
+            settings, RedisAccounts(self._redis_url), clock, self._metrics, self._ledger
+        )
+        self._accounts.start()
+        self._books = books = Books(
+            self._metrics,
+            self._ledger,
+            clock,
+            settings,
+            router_version,
+            purse=self._accounts,
+            open=self._open,
+        )
         board = Board(
             make_plan(settings, scorer),
             self._router,
@@ -99,7 +125,7 @@ class Gateway:
         self._pipeline = Pipeline(
             books, board, cache, self._tiers, version, flights, self._semantic
         )
-        self._admission = Admission(settings)
+        self._admission = Admission(settings, self._accounts)
         self._scraper = Scraper(self._handles())
         return self._application(clock)
 
@@ -136,8 +162,9 @@ class Gateway:
             self._settings, self._router, self._semantic, _FEEDBACK_TIMEOUT_S,
             self._admission, self._metrics, clock, limit,
         )  # fmt: skip
-        routes = Routes(self._settings, self.ready, self._scraper.text)
-        return Application(chat, completion, embeddings, feedback, routes, self._lifespan)
+        routes = Routes(self._settings, self.ready, self._scraper.text, self._accounts)
+        app = Application(chat, completion, embeddings, feedback, routes, self._lifespan)
+        return Traced(app, self._tracing) if self._tracing else app
 
     def _handles(self) -> dict[str, DeploymentHandle]:
         """Every deployment that has metrics."""
@@ -158,13 +185,19 @@ class Gateway:
             yield
         finally:
             await self._pipeline.close()
+            await self._books.late.close()
             await self._connections.close()
             await self._store.close()
+            await self._accounts.close()
             await self._ledger.close()
+            await self._open.close()
+            if self._tracing is not None:
+                await self._tracing.close(_TRACES_TIMEOUT_S)
 
     async def metrics_text(self) -> str:
         """This replica's metrics in Prometheus text format."""
         self._metrics.in_flight.set(self._admission.in_flight)
+        self._metrics.accounts_pending.set(self._accounts.pending)
         stats = self._ledger.stats
         self._metrics.ledger_pending.set(
             stats.recorded - stats.sent - stats.spooled - stats.dropped
@@ -192,11 +225,16 @@ class Gateway:
 
 
 def answer_version(settings: Settings, router_version: str) -> str:
-    """What retires cached answers when it changes: models, engines, prices, and the router."""
+    """What retires cached answers when it changes: models, engines, prices, and the router.
+
+    Of a tier that the price table prices it is all of its versions, so that an edited table retires
+    them, and a version that begins while the gateway runs does not.
+    """
     tiers = [
         tier.model_dump_json(include={"name", "model", "source", "quantization", "engine", "price"})
         for tier in settings.tiers
     ]
+    tiers += [version for tier in settings.tiers for version in settings.price_versions(tier)]
     policy = settings.router.model_dump_json(
         include={"strategy", "threshold", "promise", "cascade", "arms", "tenants"}
     )

@@ -106,11 +106,16 @@ async def generate(
     try:
         replica = replicas.choose(skip)
         chosen = replica.id
+        attempt.sent_to(replicas, replica)
         upstream = await replicas.post(
             replica,
             f"/v1/{ride.call.endpoint.value}",
             _engine_body(ride.call, attempt.tier.model),
-            {"content-type": "application/json", "x-request-id": attempt.engine_request_id},
+            {
+                "content-type": "application/json",
+                "x-request-id": attempt.engine_request_id,
+                **attempt.trace_headers(chosen),
+            },
             attempt.left_s(ride.call),
         )
         if upstream.status != 200:
@@ -271,7 +276,11 @@ async def _relay(
         if relay.complete:  # also for a client that hangs up on the last event
             outcome, fault = Outcome.SUCCESS, None
         error = fault.code if fault else None
-        attempt.close(outcome, relay.usage, error=error, cache=ride.miss.result)
+        usage = relay.usage
+        attempt.close(
+            outcome, usage, error=error, cache=ride.miss.result,
+            delivered_tokens=usage.output_tokens,
+        )  # fmt: skip
         if relay.complete and ride.miss.store_key:
             _keep(ride.miss.store_key, attempt, relay, store)
         upstream.close()

@@ -9,18 +9,25 @@ address, so the one private path to it stands in `_running` and nowhere else;
 The choice is least requests in flight from this gateway, which needs no message to anyone.
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+import msgspec
+import orjson
 import ray
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
+from core.call import Usage
 from core.errors import Unavailable
 from deployments.exchange import Connections, Exchange
+from deployments.meter import USAGE_PATH
 
 ENGINE_DEPLOYMENT = "Engine"
+_USAGE_TIMEOUT_S = 30.0
+_USAGE_AGAIN_S = 0.1
 
 
 def tier_app(tier: str) -> str:
@@ -107,6 +114,28 @@ class TierReplicas:
             raise
         exchange.on_close = partial(self._leave, replica.id)
         return exchange
+
+    async def usage(self, replica: Replica, engine_request_id: str) -> Usage:
+        """What a request took that was left before its end, by the engine's own count.
+
+        Raises `ReplicaGone` or `ValueError` where the replica does not tell; the caller has the
+        deadline.
+        """
+        body = orjson.dumps({"id": engine_request_id})
+        while True:
+            exchange = await self._connections.post(
+                replica.address, USAGE_PATH, body, {"content-type": "application/json"},
+                timeout_s=_USAGE_TIMEOUT_S, stall_timeout_s=_USAGE_TIMEOUT_S,
+            )  # fmt: skip
+            try:
+                raw = await exchange.read()
+            finally:
+                exchange.close()
+            if exchange.status == 200:  # null: it never came there
+                return msgspec.json.decode(raw, type=Usage | None) or Usage()
+            if exchange.status != 503:
+                raise ValueError(f"HTTP {exchange.status}")
+            await asyncio.sleep(_USAGE_AGAIN_S)  # all of the replica's places are taken
 
     def _leave(self, replica_id: str) -> None:
         left = self._in_flight[replica_id] - 1

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -20,15 +21,17 @@ from starlette.types import Lifespan, Receive, Scope, Send
 
 from cache.eligible import directives
 from core import log
-from core.call import Endpoint
+from core.call import Call, Endpoint
 from core.errors import BadRequest, HansomError
 from core.metrics import Metrics
 from core.ports import Clock
 from core.settings import Settings
 from core.wire import EMBEDDING_MODEL
+from deployments import trace
 from deployments.admission import AUTO, Admission, request_id
 from deployments.caller import Caller, CallerLeft
 from deployments.pipeline import Pipeline
+from deployments.purse import NO_PLACE, NO_PURSE, Place, Purse
 from deployments.reply import JSON, Reply
 
 _logger = logging.getLogger("hansom.request")
@@ -108,8 +111,18 @@ class Generation(Guarded):
     async def answer(
         self, caller: Caller, raw: bytes, sent: Mapping[str, str], id_: str, arrived_s: float
     ) -> Reply:
-        """Admit the call and hand it to the pipeline."""
-        call = self._admission.admit(self._endpoint, raw, sent, id_, arrived_s)
+        """Find out who pays, admit the call, reserve what it may take, and have it answered."""
+        payer = await self._admission.purse.identify(sent)
+        call = self._admission.admit(self._endpoint, raw, sent, id_, arrived_s, payer)
+        trace.current().admitted(call)
+        place = await self._admission.reserve(call, payer, len(raw), self._clock.wall_s())
+        if place is NO_PLACE:
+            return await self._answered(caller, call, sent)
+        caller.then(place.end)
+        call = replace(call, budget_left=place.budget_left)
+        return warned(await self._answered(caller, call, sent), place)
+
+    async def _answered(self, caller: Caller, call: Call, sent: Mapping[str, str]) -> Reply:
         found = await self._pipeline.look_up(call, directives(sent))
         if isinstance(found, Reply):
             return found
@@ -120,13 +133,20 @@ class Generation(Guarded):
 class Routes:
     """Everything else: models, health and metrics."""
 
-    def __init__(self, settings: Settings, ready: Ready, scrape: Scrape) -> None:
+    def __init__(
+        self, settings: Settings, ready: Ready, scrape: Scrape, purse: Purse = NO_PURSE
+    ) -> None:
         self._settings = settings
+        self._purse = purse
         self._ready = ready
         self._scrape = scrape
 
-    async def models(self, _request: Request) -> Response:
-        """`GET /v1/models`: `auto`, each tier's name, each model's name, and the embedder."""
+    async def models(self, request: Request) -> Response:
+        """`GET /v1/models`: `auto`, each tier's name, each model's name, and the embedder.
+
+        For those who may ask something of them; raises `InvalidKey`.
+        """
+        await self._purse.identify(request.headers)
         names = [AUTO]
         for tier in self._settings.tiers:
             names += [tier.name, tier.model]
@@ -199,6 +219,13 @@ class Application:
                 await app(scope, receive, send)
                 return
         await self._others(scope, receive, send)
+
+
+def warned(reply: Reply, place: Place) -> Reply:
+    """The reply with what is to be said of soft budgets."""
+    if not place.warning:
+        return reply
+    return replace(reply, headers={**reply.headers, "x-hansom-budget": place.warning})
 
 
 async def _send(reply: Reply, send: Send) -> None:

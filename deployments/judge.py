@@ -11,11 +11,9 @@ import asyncio
 import math
 from typing import Any
 
-import orjson
-
 from core.call import Call, Decision, Usage
 from core.errors import HansomError
-from core.ids import new_id
+from deployments.aside import asked
 from deployments.attempt import Attempt, Books
 from deployments.handles import TierReplicas
 from deployments.stream import parse_usage
@@ -44,7 +42,8 @@ class SmallModel:
         attempt = Attempt(self._books, call, decision, tier, Kind.CLASSIFIER, _ASIDE)
         outcome, usage, verdict = Outcome.ERROR, Usage(), None
         try:
-            answer = await self._ask(tier.model, question(messages)[:_MAX_CHARS])
+            body = _body(tier.model, question(messages)[:_MAX_CHARS])
+            answer = await asked(attempt, self._replicas, body, self._timeout_s)
             usage, verdict = parse_usage(answer.get("usage")), hardness(answer)
             outcome = Outcome.SUCCESS
         except (HansomError, OSError, ValueError, LookupError, TypeError):
@@ -56,25 +55,16 @@ class SmallModel:
             attempt.close(outcome, usage, served=False)
         return verdict
 
-    async def _ask(self, model: str, text: str) -> dict[str, Any]:
-        body = {
-            "model": model,
-            "messages": [{"role": "user", "content": _ASK.format(text=text)}],
-            "max_tokens": 1,
-            "temperature": 0,
-            "logprobs": True,
-            "top_logprobs": 10,
-        }
-        sent = {"content-type": "application/json", "x-request-id": new_id()}
-        exchange = await self._replicas.post(
-            self._replicas.choose(), "/v1/chat/completions", orjson.dumps(body), sent,
-            self._timeout_s,
-        )  # fmt: skip
-        try:
-            answer: dict[str, Any] = orjson.loads(await exchange.read())
-            return answer
-        finally:
-            exchange.close()
+
+def _body(model: str, text: str) -> dict[str, Any]:
+    return {
+        "model": model,
+        "messages": [{"role": "user", "content": _ASK.format(text=text)}],
+        "max_tokens": 1,
+        "temperature": 0,
+        "logprobs": True,
+        "top_logprobs": 10,
+    }
 
 
 _ASIDE = 1000  # its line's place, beyond every attempt to answer

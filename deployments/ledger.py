@@ -4,15 +4,21 @@ One replica; a second one would be harmless (each line has one identity) but use
 """
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Any
 
 from prometheus_client import Gauge, generate_latest
 
 from core import log
 from core.metrics import new_registry
+from core.settings import Settings
 from deployments import environment
+from deployments.alerts import Alerts, budgets_of
+from deployments.sweep import Sweep, ask_replicas
 from ledger.drain import DrainStats, drain_forever
+from ledger.redis_open import RedisLeft
 from ledger.redis_store import StreamReader
+from ledger.retention import expire_forever
 from ledger.sql_store import SqlStore
 
 LEDGER_APP = "ledger"
@@ -20,18 +26,22 @@ LEDGER_DEPLOYMENT = "Ledger"
 
 
 class Ledger:
-    """The drain's owner. `database_url` is SQLAlchemy's."""
+    """The owner of the drain, the sweep, the alerts and the deletion of old lines.
 
-    def __init__(
-        self, redis_url: str, stream: str, database_url: str, interval_s: float, log_level: str
-    ) -> None:
+    `database_url` is SQLAlchemy's.
+    """
+
+    def __init__(self, settings: Settings, redis_url: str, database_url: str) -> None:
         environment.collect_garbage_seldom()
-        log.set_up(log_level)
+        log.set_up(settings.log_level)
+        self._settings = settings.ledger
+        stream = settings.ledger.stream
         self._reader = StreamReader(redis_url, stream, consumer="drain-0")
         self._store = SqlStore(database_url)
-        self._interval_s = interval_s
+        self._left = RedisLeft(redis_url, stream)
+        self._sweep = Sweep(settings, self._left, ask_replicas)
         self._stats = DrainStats()
-        self._task: asyncio.Task[Any] | None = None
+        self._tasks: list[asyncio.Task[Any]] = []
         self._registry = new_registry()
         self._gauges = {
             name: Gauge(f"hansom_ledger_{name}", text, registry=self._registry)
@@ -41,18 +51,15 @@ class Ledger:
                 ("failures", "Drains that failed and were tried again since the start."),
             )
         }
+        self._alerts = Alerts(self._store, settings.alerts, budgets_of(settings), self._registry)
 
     async def check_health(self) -> None:
-        """Start the drain with Serve's first health check, and raise if it has ended since."""
-        if self._task is None:
-            self._task = asyncio.create_task(
-                drain_forever(
-                    self._reader, self._store, stats=self._stats, interval_s=self._interval_s
-                ),
-                name="ledger-drain",
-            )
-        if self._task.done():
-            raise RuntimeError(f"the ledger's drain has ended: {self._task.exception()!r}")
+        """Start the tasks with Serve's first health check, and raise if one has ended since."""
+        if not self._tasks:
+            self._start()
+        for task in self._tasks:
+            if task.done():
+                raise RuntimeError(f"{task.get_name()} has ended: {task.exception()!r}")
 
     async def drained(self) -> int:
         """Lines committed since the start."""
@@ -67,7 +74,23 @@ class Ledger:
 
     async def __del__(self) -> None:
         """Serve calls this when the replica is retired."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
         await self._reader.close()
+        await self._left.close()
+
+    def _start(self) -> None:
+        draining = drain_forever(
+            self._reader, self._store, stats=self._stats,
+            interval_s=self._settings.drain_interval_s,
+        )  # fmt: skip
+        self._begin("ledger-drain", draining)
+        self._begin("ledger-sweep", self._sweep.forever())
+        self._begin("ledger-alerts", self._alerts.run())
+        if self._settings.keep_days is not None:
+            self._begin("ledger-retention", expire_forever(self._store, self._settings.keep_days))
+
+    def _begin(self, name: str, work: Coroutine[Any, Any, Any]) -> None:
+        self._tasks.append(asyncio.create_task(work, name=name))

@@ -19,6 +19,7 @@ from cache.key import exact_key, owner
 from cache.replay import replay
 from core.call import Call, Decision, Usage
 from core.errors import ContextTooLong, EngineFailed, HansomError, Unavailable
+from deployments import trace
 from deployments.attempt import Attempt, Books
 from deployments.board import Board
 from deployments.escalate import Held, dearer, escalated, to_hold, with_logprobs
@@ -46,6 +47,11 @@ from ledger.line import CacheResult, Kind, Outcome
 
 _REPLICAS_PER_TIER = 2
 _HIT_CODES: dict[CacheResult, str] = {"exact": "cache_exact", "semantic": "cache_semantic"}
+
+
+def _found(found: Reply | Miss) -> trace.Attributes:
+    result = found.result if isinstance(found, Miss) else "exact"
+    return {"hansom.cache.kind": "exact", "hansom.cache.result": result}
 
 
 class Pipeline:
@@ -76,6 +82,7 @@ class Pipeline:
         self._sharing = Sharing(books, flights, self._alone) if flights else None
         self._writes: set[asyncio.Task[bool]] = set()
 
+    @trace.step("lookup", _found)
     async def look_up(self, call: Call, directives: Directives) -> Reply | Miss:
         """The reply from the cache, or what is to be known of the miss."""
         rules = self._books.settings.cache.rules(call.tenant, call.domain)

@@ -169,7 +169,7 @@ class HeldStream:
         """Stop the engine and settle the attempt as one that was not given; its cost, micro-USD."""
         self.stop()
         cache, usage = self._ride.miss.result, self.usage
-        self.attempt.close(Outcome.SUCCESS, usage, cache=cache, served=False)
+        self.attempt.close(Outcome.SUCCESS, usage, cache=cache, served=False, cut=not self.whole)
         return self.attempt.cost_usd_micros(usage)
 
     def stop(self) -> None:

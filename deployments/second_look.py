@@ -9,12 +9,10 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
-
 from core.call import Call, Decision, Usage
 from core.errors import HansomError
-from core.ids import new_id
 from core.settings import Tier
+from deployments.aside import asked
 from deployments.attempt import Attempt, Books
 from deployments.board import conversation
 from deployments.handles import TierReplicas
@@ -43,19 +41,19 @@ class SecondLook:
 
     async def sample(self, call: Call, tier: Tier) -> str | None:
         """Another answer of the same tier, at a temperature that lets it differ."""
-        asked: dict[str, Any] = {
+        asking: dict[str, Any] = {
             "messages": conversation(call),
             "temperature": _SAMPLE_TEMPERATURE,
             **{name: call.body[name] for name in _LIMITS if name in call.body},
         }
-        answer = await self._ask(call, tier, asked, _SAMPLE, "a second answer is compared")
+        answer = await self._ask(call, tier, asking, _SAMPLE, "a second answer is compared")
         return _content(answer)
 
     async def again(self, call: Call, tier: Tier) -> str | None:
         """The same once more, beside the request: what a check of a cached answer compares with."""
         left_out = ("model", "stream", "stream_options")
-        asked = {name: value for name, value in call.body.items() if name not in left_out}
-        answer = await self._ask(call, tier, asked, _AGAIN, "a served answer is checked")
+        asking = {name: value for name, value in call.body.items() if name not in left_out}
+        answer = await self._ask(call, tier, asking, _AGAIN, "a served answer is checked")
         return _content(answer)
 
     async def reading(self, call: Call, tier: Tier, text: str) -> float | None:
@@ -64,7 +62,7 @@ class SecondLook:
         Cross-model perplexity (arXiv 2603.25450): a large model that is surprised by the small
         one's answer is a better sign of a mistake than the small one's own doubts.
         """
-        asked = {
+        asking = {
             "messages": [*conversation(call), {"role": "assistant", "content": text}],
             "add_generation_prompt": False,
             "continue_final_message": True,
@@ -72,7 +70,7 @@ class SecondLook:
             "max_tokens": 1,
             "temperature": 0,
         }
-        answer = await self._ask(call, tier, asked, _READING, "reads the cheaper answer")
+        answer = await self._ask(call, tier, asking, _READING, "reads the cheaper answer")
         try:
             found = last_logprobs((answer or {}).get("prompt_logprobs") or [], text)
         except (LookupError, TypeError, ValueError, AttributeError):
@@ -80,13 +78,14 @@ class SecondLook:
         return perplexity(found) if found else None
 
     async def _ask(
-        self, call: Call, tier: Tier, asked: Mapping[str, Any], number: int, why: str
+        self, call: Call, tier: Tier, question: Mapping[str, Any], number: int, why: str
     ) -> dict[str, Any] | None:
         kind, code = _KINDS[number]
         attempt = Attempt(self._books, call, Decision(tier.name, code, why), tier, kind, number)
         outcome, usage, answer = Outcome.ERROR, Usage(), None
         try:
-            answer = await self._post(tier, asked, attempt.left_s(call))
+            body = {"model": tier.model, **question}
+            answer = await asked(attempt, self._tiers[tier.name], body, attempt.left_s(call))
             usage, outcome = parse_usage(answer.get("usage")), Outcome.SUCCESS
         except (HansomError, OSError, ValueError, AttributeError):
             pass  # the line says that it failed; the judge goes without
@@ -96,22 +95,6 @@ class SecondLook:
         finally:
             attempt.close(outcome, usage, served=False)
         return answer
-
-    async def _post(self, tier: Tier, asked: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
-        replicas = self._tiers[tier.name]
-        sent = {"content-type": "application/json", "x-request-id": new_id()}
-        body = orjson.dumps({"model": tier.model, **asked})
-        exchange = await replicas.post(
-            replicas.choose(), "/v1/chat/completions", body, sent, timeout_s
-        )
-        try:
-            raw = await exchange.read()
-            if exchange.status != 200:
-                raise ValueError(f"HTTP {exchange.status}")
-            answer: dict[str, Any] = orjson.loads(raw)
-            return answer
-        finally:
-            exchange.close()
 
 
 def _content(answer: Mapping[str, Any] | None) -> str | None:

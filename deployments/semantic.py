@@ -26,6 +26,7 @@ from cache.key import owner
 from cache.scope import Scope, scope
 from core import log
 from core.call import Call, Endpoint
+from deployments import trace
 from deployments.attempt import Books
 from deployments.near import UNAVAILABLE, Found, Kept
 from deployments.served import Budgets, Served
@@ -94,6 +95,10 @@ def scope_of(call: Call, owner: str, version: str) -> Scope | None:
         policy_version=f"{_EMBEDDER}:{version}:{call.risk}:{call.value}:{call.domain}",
     )
     return found if found and len(found.text) <= _MAX_CHARS else None
+
+
+def _told(found: tuple[Hit | None, str]) -> trace.Attributes:
+    return {"hansom.cache.kind": "semantic", "hansom.cache.result": found[1]}
 
 
 class Semantic:
@@ -181,6 +186,7 @@ class Semantic:
         scope_ = self._books.settings.cache.scope
         return owner(scope_, tenant=call.tenant, team=call.team, key=call.key)
 
+    @trace.step("lookup", _told)
     async def _in_time(
         self, call: Call, asked: Scope, max_age_s: float | None
     ) -> tuple[Hit | None, str]:

@@ -22,6 +22,7 @@ from cache.flight_seat import Lead, Seat
 from cache.replay import DONE, assemble, replay
 from core.call import Call, Decision, Usage
 from core.errors import EngineFailed, HansomError
+from deployments import trace
 from deployments.attempt import Attempt, Books
 from deployments.generate import Miss, Witness, deadline_exceeded
 from deployments.reply import Reply, closing_object, headers
@@ -98,9 +99,14 @@ class _Generation:
         self._miss = miss
         self._alone = alone
         self._told = _Told()
+        self._trace = trace.current()
 
     async def lead(self, lead: Lead) -> None:
         """Generate for everyone; raises `HansomError`."""
+        with trace.active(self._trace):  # a flight's task may be another caller's
+            await self._lead(lead)
+
+    async def _lead(self, lead: Lead) -> None:
         told = self._told
         told.lead = lead
         reply = await self._alone(self._call, self._miss, told)

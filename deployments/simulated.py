@@ -7,16 +7,21 @@ says is filler, and no figure of quality or engine speed can come from it.
 
 import asyncio
 import time
+import uuid
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 from prometheus_client import Gauge, generate_latest
 
-from core.call import TierSignal
+from core.call import TierSignal, Usage
 from core.metrics import new_registry
 from core.settings import SimulatedEngine
 from deployments.caller import Caller, CallerLeft
+from deployments.meter import Meter, request_id
 
 _HEADERS_SSE = [(b"content-type", b"text/event-stream; charset=utf-8")]
 _HEADERS_JSON = [(b"content-type", b"application/json")]
@@ -40,13 +45,17 @@ class Simulated:
                 ("running_requests", "Requests playing tokens now."),
                 ("waiting_requests", "Requests waiting for a slot."),
                 ("aborted_requests", "Requests whose client left, since the start."),
+                ("prompt_tokens", "Prompt tokens of requests that began to play, since the start."),
+                ("generation_tokens", "Tokens played, since the start."),
             )
         }
         self._running = self._waiting = self._aborted = 0
+        self.meter = Meter(self._app)
+        self._counters = Counters(settings.counters)
 
-    async def start(self) -> "Simulated":
+    async def start(self) -> Meter:
         """Nothing to load."""
-        return self
+        return self.meter
 
     async def check_health(self) -> None:
         """Always healthy."""
@@ -63,10 +72,16 @@ class Simulated:
         self._gauges["running_requests"].set(self._running)
         self._gauges["waiting_requests"].set(self._waiting)
         self._gauges["aborted_requests"].set(self._aborted)
+        self._gauges["prompt_tokens"].set(self._counters.prompt)
+        self._gauges["generation_tokens"].set(self._counters.generation)
         return generate_latest(self._registry).decode()
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        """The ASGI entry: two POST routes, 404 for the rest."""
+        """The ASGI entry, metered."""
+        await self.meter(scope, receive, send)
+
+    async def _app(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """Two POST routes, 404 for the rest."""
         if scope["type"] != "http":
             return
         path = scope["path"]
@@ -75,7 +90,7 @@ class Simulated:
             return
         caller = Caller(receive)
         try:
-            await self._answer(caller, path, send)
+            await self._answer(caller, path, send, request_id(scope))
         except CallerLeft:
             self._aborted += 1
         except asyncio.CancelledError:
@@ -85,7 +100,7 @@ class Simulated:
         finally:
             caller.close()
 
-    async def _answer(self, caller: Caller, path: str, send: Any) -> None:
+    async def _answer(self, caller: Caller, path: str, send: Any, id: str) -> None:
         body = orjson.loads(await caller.body(_MAX_BODY_BYTES))
         play = _Play(body, self._settings, self._model, chat=path.endswith("chat/completions"))
         if play.prompt_tokens + play.output_tokens > self._settings.context_tokens:
@@ -93,7 +108,10 @@ class Simulated:
             return
         if play.stream or self._settings.ttft_s or self._settings.tpot_s or self._slots.locked():
             caller.watch()
-        await self._serve(play, send)
+        try:
+            await self._serve(play, send)
+        finally:
+            self.meter.note(id, Usage(play.prompt_tokens if play.made else 0, 0, play.made))
 
     async def _serve(self, play: "_Play", send: Any) -> None:
         self._waiting += 1
@@ -106,7 +124,12 @@ class Simulated:
             if play.stream:
                 await self._stream(play, send)
             else:
-                await self._pace(play, play.output_tokens)
+                try:
+                    await self._pace(play, play.output_tokens)
+                except BaseException:
+                    self._count(play, self._due(play))
+                    raise
+                self._count(play, play.output_tokens)
                 await _reply(send, 200, play.whole())
         finally:
             self._running -= 1
@@ -117,6 +140,21 @@ class Simulated:
         due_s = play.started_s + self._settings.ttft_s + (tokens - 1) * self._settings.tpot_s
         if (left_s := due_s - time.monotonic()) > 0:
             await asyncio.sleep(left_s)
+
+    def _due(self, play: "_Play") -> int:
+        """Tokens that are made by now."""
+        passed_s = time.monotonic() - play.started_s - self._settings.ttft_s
+        if passed_s < 0:
+            return 0
+        if self._settings.tpot_s == 0:
+            return play.output_tokens
+        return min(play.output_tokens, 1 + int(passed_s / self._settings.tpot_s))
+
+    def _count(self, play: "_Play", made: int) -> None:
+        """Add what was made since the last time to the engine's counters."""
+        if made > play.made:
+            self._counters.add(0 if play.made else play.prompt_tokens, made - play.made)
+            play.made = made
 
     async def _stream(self, play: "_Play", send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": _HEADERS_SSE})
@@ -129,10 +167,40 @@ class Simulated:
         for made in range(1, play.output_tokens + 1):
             if made == 1 or paced:
                 await self._pace(play, made)
+            self._count(play, made)
             yield play.chunk(made)
         yield play.closing()
         if play.include_usage:
             yield play.usage_chunk()
+
+
+class Counters:
+    """Tokens since the start; with a folder also in a file, for a test that kills the process.
+
+    The file is two int64 in shared memory, which a killed process leaves as they were.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        if folder is None:
+            self._counts: NDArray[np.int64] = np.zeros(2, dtype=np.int64)
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder / f"{uuid.uuid4().hex}.counts"
+            self._counts = np.memmap(path, dtype=np.int64, mode="w+", shape=(2,))
+
+    @property
+    def prompt(self) -> int:
+        """Prompt tokens of requests that began to play."""
+        return int(self._counts[0])
+
+    @property
+    def generation(self) -> int:
+        """Tokens played."""
+        return int(self._counts[1])
+
+    def add(self, prompt: int, generation: int) -> None:
+        """Count what was played."""
+        self._counts += (prompt, generation)
 
 
 class _Play:
@@ -151,6 +219,7 @@ class _Play:
         self.continuous = bool(options.get("continuous_usage_stats"))
         self.prompt_tokens = len(prompt) // _BYTES_PER_TOKEN + 1
         self.output_tokens = int(limit or settings.output_tokens)
+        self.made = 0
         asked = body.get("logprobs")
         self.logprobs = bool(asked) if chat else asked is not None
         self.started_s = time.monotonic()

@@ -14,6 +14,7 @@ from prometheus_client import REGISTRY, generate_latest
 from core.call import TierSignal
 from core.errors import HansomError
 from core.settings import Tier, VllmEngine
+from deployments.meter import Meter, note_ends
 from deployments.weights import engine_arguments
 
 _SIGNALS = {
@@ -30,9 +31,10 @@ class Vllm:
         self._tier = tier
         self._folder = folder
         self._llm: Any = None
+        self.meter: Meter
 
     async def start(self) -> Any:
-        """Load the model and return vLLM's FastAPI application."""
+        """Load the model and return vLLM's FastAPI application, metered."""
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.entrypoints.launchers.api_server.app_state import init_app_state
         from vllm.entrypoints.launchers.app import build_app
@@ -47,7 +49,9 @@ class Vllm:
         tasks = await self._llm.get_supported_tasks()
         app = build_app(args, tasks, self._llm.model_config)
         await init_app_state(self._llm, app.state, args, tasks)
-        return app
+        self.meter = meter = Meter(app)
+        note_ends(self._llm.output_processor, lambda id, took: meter.note(meter.find(id), took))
+        return meter
 
     async def check_health(self) -> None:
         """Raise when the engine process is gone, so that Serve replaces the replica."""

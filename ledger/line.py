@@ -97,6 +97,11 @@ class LedgerLine(msgspec.Struct, frozen=True, kw_only=True):
         """What makes two lines the same line."""
         return (self.call_id, self.attempt)
 
+    @property
+    def engine_request_id(self) -> str:
+        """The attempt's id inside the engine, which may not see a client's own id twice at once."""
+        return f"{self.request_id}-{self.call_id[-8:]}-{self.attempt}"
+
     def to_bytes(self) -> bytes:
         """One JSON object without line breaks; raises `TypeError` for text that is not UTF-8."""
         try:

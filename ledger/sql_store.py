@@ -1,9 +1,8 @@
 """The ledger's lasting home: one SQL table, SQLite embedded or PostgreSQL in production.
 
 Promised: a line is in the table once, however often it is inserted; `insert` returns after the
-commit is on disk; money is integers. The same statements run on both databases.
-Not covered: migrations between versions of the table, and retention. A `tail` cursor may skip a
-line when several drains commit at once on PostgreSQL.
+commit is on disk; money is integers. Opening a database brings it to this code's version.
+Not covered: a `tail` cursor may skip a line when several drains commit at once on PostgreSQL.
 """
 
 from collections.abc import Sequence
@@ -11,84 +10,32 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from sqlalchemy import (
     URL,
-    BigInteger,
-    Boolean,
-    Column,
-    ColumnElement,
     Connection,
-    Double,
+    Dialect,
     Engine,
-    Insert,
-    Integer,
-    MetaData,
-    Subquery,
-    Table,
-    Text,
-    UniqueConstraint,
-    case,
     create_engine,
     event,
     func,
     make_url,
     select,
-    true,
 )
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import delete as delete_from
 
 from core.call import Usage
-from ledger.line import LedgerLine, Outcome
-from ledger.report import ANSWERING, ASIDE, AttemptGroup, Figures, RequestGroup, Waits
+from core.settings import LedgerSettings
+from ledger import schema
+from ledger.line import LedgerLine
 
-LINES = Table(
-    "ledger_lines",
-    MetaData(),
-    # SQLite numbers rows by itself only in a column that is INTEGER to the letter.
-    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
-    Column("call_id", Text, nullable=False),
-    Column("request_id", Text, nullable=False, index=True),
-    Column("attempt", Integer, nullable=False),
-    Column("kind", Text, nullable=False),
-    Column("tenant", Text, nullable=False),
-    Column("endpoint", Text, nullable=False),
-    Column("requested", Text, nullable=False),
-    Column("tier", Text, nullable=False),
-    Column("model", Text, nullable=False),
-    Column("key", Text, nullable=False),
-    Column("team", Text, nullable=False),
-    Column("tags", Text, nullable=False),
-    Column("route_code", Text, nullable=False),
-    Column("route_reason", Text, nullable=False),
-    Column("difficulty", Double),
-    Column("router_version", Text, nullable=False),
-    Column("model_version", Text, nullable=False),
-    Column("prompt_version", Text, nullable=False),
-    Column("price_version", Text, nullable=False),
-    Column("fresh_input_tokens", BigInteger, nullable=False),
-    Column("cached_input_tokens", BigInteger, nullable=False),
-    Column("output_tokens", BigInteger, nullable=False),
-    Column("undelivered_tokens", BigInteger, nullable=False),
-    Column("cost_usd_micros", BigInteger, nullable=False),
-    Column("saved_usd_micros", BigInteger, nullable=False),
-    Column("stream", Boolean, nullable=False),
-    Column("queue_s", Double),
-    Column("ttft_s", Double),
-    Column("tpot_s", Double),
-    Column("total_s", Double, nullable=False),
-    Column("outcome", Text, nullable=False),
-    Column("error_code", Text),
-    Column("cache", Text, nullable=False),
-    Column("created_s", Double, nullable=False, index=True),
-    Column("estimated_tokens", Boolean, nullable=False),
-    UniqueConstraint("call_id", "attempt"),
-)
-
+LINES = schema.LINES
 _USAGE = tuple(item.name for item in fields(Usage))
 _PLAIN = tuple(name for name in LedgerLine.__struct_fields__ if name != "usage")
-_SETTLED = ("outcome", "cache", "tier", "ttft_s", "total_s")
 _COLUMNS = LINES.c
 _TAGS = ","  # no tag has one: they come as a list between commas
+_NUL = "\0", "\ufffd"
+_CONNECT_S = "10"  # for PostgreSQL; libpq itself would wait for minutes
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,19 +50,25 @@ class SqlStore:
     """The table behind one engine. Methods block, and raise `sqlalchemy.exc.SQLAlchemyError`."""
 
     def __init__(self, url: str | URL) -> None:
-        """Connect and create the table if need be; raises `ValueError` for other databases."""
-        url = make_url(url)
-        self._insert = insert_ignoring(url.get_backend_name())
-        self._engine = _engine(url)
-        LINES.metadata.create_all(self._engine)
+        """Connect, and create or migrate the table if need be.
+
+        Raises `ValueError` for other databases, `HansomError` for one of a newer Hansom.
+        """
+        self._engine = _engine(make_url(url))
+        self._postgresql = self._engine.dialect.name == "postgresql"
+        self._insert = _insert_ignoring(self._engine.dialect)
+        schema.upgrade(self._engine)
 
     def insert(self, lines: Sequence[LedgerLine]) -> int:
         """Commit the lines that are not there yet; returns how many that were."""
         if not lines:
             return 0
+        rows = [_row(line) for line in lines]
         with self._engine.begin() as connection:
-            new = connection.execute(self._insert, [_row(line) for line in lines])
-            return len(new.all())
+            if self._postgresql:
+                columns = tuple(map(list, zip(*rows, strict=True)))
+                return connection.exec_driver_sql(self._insert, columns).rowcount
+            return connection.exec_driver_sql(self._insert, rows).rowcount
 
     def tail(self, count: int, after: int | None = None) -> list[Tailed]:
         """Oldest first: the last `count` lines, or the next `count` with a `seq` above `after`."""
@@ -125,20 +78,26 @@ class SqlStore:
             query = select(LINES).where(_COLUMNS.seq > after).order_by(_COLUMNS.seq).limit(count)
         with self._engine.connect() as connection:
             rows = [dict(row) for row in connection.execute(query).mappings()]
-        return [Tailed(row["seq"], _line(row)) for row in (rows[::-1] if after is None else rows)]
+        return [Tailed(row["seq"], line_of(row)) for row in (rows[::-1] if after is None else rows)]
 
-    def figures(self, since_s: float | None = None) -> Figures:
-        """What `ledger.report.summarise` needs of the lines created at or after `since_s`."""
-        span = true() if since_s is None else _COLUMNS.created_s >= since_s
-        settled = _settled(span)
-        with self._engine.connect() as connection:
-            return Figures(
-                since_s,
-                _attempt_groups(connection, span),
-                _request_groups(connection, settled),
-                ttft=_waits(connection, settled, settled.c.ttft_s),
-                total=_waits(connection, settled, settled.c.total_s),
+    def connect(self) -> Connection:
+        """A connection to read with, for `ledger.queries`; use it in a `with`."""
+        return self._engine.connect()
+
+    def delete_older(self, than_s: float, count: int) -> int:
+        """Commit the deletion of up to `count` lines created before `than_s`; how many they were.
+
+        The newest line stays: SQLite would give its number again, and a `tail` would miss lines.
+        """
+        newest = select(func.max(_COLUMNS.seq)).scalar_subquery()
+        old = select(_COLUMNS.seq).where(_COLUMNS.created_s < than_s, _COLUMNS.seq < newest)
+        with self._engine.begin() as connection:
+            gone = connection.execute(
+                delete_from(LINES).where(
+                    _COLUMNS.seq.in_(old.order_by(_COLUMNS.created_s).limit(count))
+                )
             )
+            return gone.rowcount
 
     def close(self) -> None:
         """Close all connections."""
@@ -146,33 +105,42 @@ class SqlStore:
 
 
 def sqlite_url(path: Path) -> URL:
-    """The URL of a SQLite file; its folder is created if need be."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """The URL of a SQLite file; `SqlStore` creates its folder if need be."""
     return URL.create("sqlite", database=str(path))
 
 
-def insert_ignoring(dialect: str) -> Insert:
-    """An insert that passes over known identities and returns the new rows' `seq`."""
-    identity = [_COLUMNS.call_id, _COLUMNS.attempt]
-    if dialect == "sqlite":
-        return (
-            sqlite.insert(LINES)
-            .on_conflict_do_nothing(index_elements=identity)
-            .returning(_COLUMNS.seq)
-        )
-    if dialect == "postgresql":
-        return (
-            postgresql.insert(LINES)
-            .on_conflict_do_nothing(index_elements=identity)
-            .returning(_COLUMNS.seq)
-        )
-    raise ValueError(f"the ledger needs sqlite or postgresql (got {dialect!r})")
+def database_url(settings: LedgerSettings, home: Path) -> URL:
+    """The database that the settings name; a SQLite file by default, `ledger.path` under `home`."""
+    if settings.database_url is None:
+        return sqlite_url(home / settings.path)
+    return make_url(settings.database_url)
+
+
+def _insert_ignoring(dialect: Dialect) -> str:
+    """The driver's own insert that passes over known identities.
+
+    SQLite takes rows, PostgreSQL one list for each column. SQLAlchemy's own insert that returns the
+    new rows made half as many lines/s on SQLite and a seventh on PostgreSQL.
+    """
+    names = ", ".join(f'"{name}"' for name in _ROW)
+    into = f"INSERT INTO {LINES.name} ({names})"
+    ignoring = "ON CONFLICT (call_id, attempt) DO NOTHING"
+    if dialect.name == "sqlite":
+        return f"{into} VALUES ({', '.join('?' * len(_ROW))}) {ignoring}"
+    lists = ", ".join(f"%s::{_COLUMNS[name].type.compile(dialect)}[]" for name in _ROW)
+    return f"{into} SELECT * FROM unnest({lists}) {ignoring}"
 
 
 def _engine(url: URL) -> Engine:
-    if url.get_backend_name() != "sqlite":
+    if url.get_backend_name() == "postgresql":
+        waits = {"connect_timeout": _CONNECT_S} | dict(url.query)
+        url = url.set(drivername="postgresql+psycopg", query=waits)
         return create_engine(url, pool_pre_ping=True)
-    engine = create_engine(url, connect_args={"timeout": 30})
+    if url.get_backend_name() != "sqlite":
+        raise ValueError(f"the ledger needs sqlite or postgresql (got {url.get_backend_name()!r})")
+    if url.database:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, connect_args={"timeout": schema.LOCK_WAIT_S})
 
     @event.listens_for(engine, "connect")
     def _set_up(connection: Any, _record: object) -> None:
@@ -184,78 +152,32 @@ def _engine(url: URL) -> Engine:
     return engine
 
 
-def _row(line: LedgerLine) -> dict[str, Any]:
-    row = {name: getattr(line, name) for name in _PLAIN}  # `asdict` copies deeply: five times this
-    usage = {name: getattr(line.usage, name) for name in _USAGE}
-    row["tags"] = _TAGS.join(line.tags)
-    for name, value in row.items():
-        if isinstance(value, str) and "\0" in value:
-            # A client can put NUL into `model`; PostgreSQL refuses it, and with it the batch.
-            row[name] = value.replace("\0", "\ufffd")
-    return row | usage
+def _columns_of(field: str) -> tuple[str, ...]:
+    return _USAGE if field == "usage" else (field,)
 
 
-def _line(row: dict[str, Any]) -> LedgerLine:
+_ROW = tuple(name for field in LedgerLine.__struct_fields__ for name in _columns_of(field))
+_KIND, _TAGS_AT, _USAGE_AT, _OUTCOME = map(
+    LedgerLine.__struct_fields__.index, ("kind", "tags", "usage", "outcome")
+)
+
+
+def _row(line: LedgerLine) -> tuple[Any, ...]:
+    """The line's cells in the order of `_ROW`."""
+    cells: list[Any] = list(msgspec.structs.astuple(line))
+    cells[_KIND] = line.kind.value
+    cells[_TAGS_AT] = _TAGS.join(line.tags)
+    cells[_OUTCOME] = line.outcome.value
+    usage = line.usage
+    cells[_USAGE_AT : _USAGE_AT + 1] = (getattr(usage, name) for name in _USAGE)
+    if any("\0" in cell for cell in cells if type(cell) is str):
+        # A client can put NUL into `model`; PostgreSQL refuses it, and with it the batch.
+        cells = [cell.replace(*_NUL) if isinstance(cell, str) else cell for cell in cells]
+    return tuple(cells)
+
+
+def line_of(row: dict[str, Any]) -> LedgerLine:
+    """The line that a row of `LINES` holds, by column."""
     plain = {name: row[name] for name in _PLAIN}
     plain["tags"] = tuple(row["tags"].split(_TAGS)) if row["tags"] else ()
     return LedgerLine.from_fields(plain | {"usage": {name: row[name] for name in _USAGE}})
-
-
-def _attempt_groups(connection: Connection, span: ColumnElement[bool]) -> list[AttemptGroup]:
-    estimated = func.sum(case((_COLUMNS.estimated_tokens, 1), else_=0))
-    summed = [*_USAGE, "cost_usd_micros", "saved_usd_micros"]
-    query = (
-        select(_COLUMNS.tier, _COLUMNS.kind, func.count(), estimated)
-        .add_columns(*(func.sum(_COLUMNS[name]) for name in summed))
-        .where(span)
-        .group_by(_COLUMNS.tier, _COLUMNS.kind)
-    )
-    groups = []
-    for tier, kind, attempts, few, *sums in connection.execute(query):
-        # PostgreSQL sums bigints as numeric, which arrives as Decimal.
-        fresh, cached, output, cost, saved = (int(value) for value in sums)
-        usage = Usage(fresh, cached, output)
-        groups.append(AttemptGroup(tier, kind, attempts, int(few), usage, cost, saved))
-    return groups
-
-
-def _settled(span: ColumnElement[bool]) -> Subquery:
-    """One line per request: the last that answered well, else the last that tried to answer.
-
-    A cascade whose second answer failed was answered by its first.
-    """
-    answers = case((_COLUMNS.kind.in_(ANSWERING), 1), else_=0)
-    well = case((_COLUMNS.outcome == Outcome.SUCCESS, 1), else_=0)
-    last = func.row_number().over(
-        partition_by=_COLUMNS.call_id,
-        order_by=(answers.desc(), well.desc(), _COLUMNS.attempt.desc()),
-    )
-    lines = (
-        select(*(_COLUMNS[name] for name in _SETTLED), last.label("place"))
-        .where(span, _COLUMNS.kind.not_in(ASIDE))
-        .subquery("attempts_by_place")
-    )
-    return select(lines).where(lines.c.place == 1).subquery("settled")
-
-
-def _request_groups(connection: Connection, settled: Subquery) -> list[RequestGroup]:
-    by = (settled.c.outcome, settled.c.cache, settled.c.tier)
-    query = select(*by, func.count()).group_by(*by)
-    return [RequestGroup(*row) for row in connection.execute(query)]
-
-
-def _waits(connection: Connection, settled: Subquery, wait: ColumnElement[float]) -> Waits:
-    """p50 and p95 by nearest rank, found by the database: a ledger does not fit in memory."""
-    ranked = (
-        select(
-            wait.label("wait_s"),
-            func.row_number().over(order_by=wait).label("rank"),
-            func.count().over().label("total"),
-        )
-        .where(settled.c.outcome == Outcome.SUCCESS, wait.is_not(None))
-        .subquery("ranked")
-    )
-    at_50, at_95 = ((ranked.c.total * percent + 99) // 100 for percent in (50, 95))
-    query = select(ranked.c.wait_s).where(ranked.c.rank.in_((at_50, at_95))).order_by(ranked.c.rank)
-    found = list(connection.execute(query).scalars())
-    return Waits(found[0], found[-1]) if found else Waits()

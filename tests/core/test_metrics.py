@@ -7,11 +7,13 @@ from core.metrics import Metrics
 UNITS = ("_seconds", "_usd", "_tokens", "_lines", "_ratio", "_bytes")
 COUNTED = (
     "_requests", "_attempts", "_routes", "_lookups", "_in_flight", "_replicas", "_decisions",
-    "_escalations",
+    "_escalations", "_refusals", "_limits", "_steps", "_spans",
 )  # fmt: skip
 BOUNDED = {"endpoint", "status", "tier", "kind", "outcome", "code", "result", "verdict"}
 # Arms are named in the settings, and agreement is yes or no.
 BOUNDED |= {"arm", "agrees"}
+# What a limit measures, not whose it is.
+BOUNDED |= {"limit"}
 
 
 def test_every_name_says_its_unit_or_what_is_counted() -> None:

@@ -112,6 +112,14 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
     assert sorted(fields) == ["cash", "log_level", "server.port"]
 
 
+def test_a_password_in_a_url_is_not_told(tmp_path: Path) -> None:
+    wrong = changed("ledger", {"database_url": "mysql://hansom:s3cret@db.internal/ledger"})
+    (found,) = problems(tmp_path, wrong)
+    assert found.startswith("ledger.database_url: ")
+    assert "://***@db.internal" in found
+    assert "s3cret" not in found
+
+
 def test_a_union_of_plain_types_is_one_problem(tmp_path: Path) -> None:
     engine = {"kind": "vllm", "args": {"dtype": ["bfloat16"]}}
     (found,) = problems(tmp_path, changed("tiers.0.engine", engine))

@@ -14,11 +14,14 @@ from cache.flight import Flights
 from core.call import Call, Endpoint, Risk
 from core.metrics import Metrics
 from core.settings import Settings
+from deployments.accounts import Accounts
 from deployments.attempt import Books
 from deployments.board import Board, make_plan
 from deployments.exchange import Connections
 from deployments.handles import Replica, TierReplicas
+from deployments.late import Late
 from deployments.pipeline import Pipeline
+from deployments.purse import NO_PURSE
 from deployments.reply import Reply
 from deployments.second_look import SecondLook
 from deployments.semantic import Semantic
@@ -26,7 +29,15 @@ from ledger.line import LedgerLine
 from ledger.spool import Spool
 from ledger.writer import StreamWriter
 from tests.deployments.engines import Engine, serving
-from tests.fakes import FakeBudgets, FakeClock, FakeNear, FakeRouter, FakeStore, FakeStream
+from tests.fakes import (
+    FakeAccounts,
+    FakeBudgets,
+    FakeClock,
+    FakeNear,
+    FakeRouter,
+    FakeStore,
+    FakeStream,
+)
 from tests.ledger.lines import until
 
 
@@ -109,15 +120,16 @@ class Rig:
 
     async def lines(self) -> list[LedgerLine]:
         """The ledger so far."""
+        await until(lambda: not self.books.late.waiting)
         stats = self.books.ledger.stats
         await until(lambda: stats.sent == stats.recorded)
         return [LedgerLine.from_bytes(payload) for payload in self.stream.payloads]
 
     async def told(self) -> list[tuple[str, str, str, str | None]]:
-        """The ledger in short: tier, kind, outcome, error."""
+        """The ledger in short, by attempt: tier, kind, outcome, error."""
         return [
             (line.tier, line.kind.value, line.outcome.value, line.error_code)
-            for line in await self.lines()
+            for line in sorted(await self.lines(), key=lambda one: one.attempt)
         ]
 
 
@@ -147,6 +159,7 @@ async def rig(
     flights: Flights | None = None,
     near: FakeNear | None = None,
     budgets: FakeBudgets | None = None,
+    accounts: FakeAccounts | None = None,
 ) -> AsyncIterator[Rig]:
     """Engines on the loopback address, and the real path to them."""
     settings = settings or settings_of()
@@ -155,6 +168,8 @@ async def rig(
     writer.start()
     async with AsyncExitStack() as stack:
         stack.push_async_callback(writer.close)
+        late = Late()
+        stack.push_async_callback(late.close)
         connections = Connections()
         stack.push_async_callback(connections.close)
         replicas = {
@@ -166,7 +181,12 @@ async def rig(
             for name in replicas
         }
         router = router or FakeRouter()
-        books = Books(Metrics(), writer, clock, settings, "router-v1")
+        metrics, purse = Metrics(), NO_PURSE
+        if accounts is not None:
+            purse = own = Accounts(settings, accounts, clock, metrics, writer)
+            own.start()
+            stack.push_async_callback(own.close)
+        books = Books(metrics, writer, clock, settings, "router-v1", late, purse=purse)
         board = Board(make_plan(settings, None), router, tiers, 1.0, books.metrics)
         cache = ExactCache(store, clock, timeout_s=1.0, lookup_timeout_s=1.0)
         semantic = None

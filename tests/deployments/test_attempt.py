@@ -4,10 +4,12 @@ from pathlib import Path
 
 import hypothesis.strategies as st
 import pytest
+import yaml
 from hypothesis import given
 
 from core.call import Call, Decision, Usage
 from core.metrics import Metrics
+from core.settings import load
 from deployments.attempt import Attempt, Books
 from ledger.line import Kind, LedgerLine, Outcome
 from ledger.spool import Spool
@@ -132,3 +134,58 @@ def test_a_cache_hit_counts_no_tokens_as_made_and_has_no_time_per_token(tmp_path
     (line,) = kept.lines
     assert (line.tpot_s, line.cost_usd_micros, line.usage) == (None, 0, Usage(10, 0, 5))
     assert "hansom_tokens_total{" not in of.metrics.text()
+
+
+def test_an_attempt_keeps_the_price_of_its_begin_and_the_next_one_has_the_new(
+    tmp_path: Path,
+) -> None:
+    versions = [
+        {
+            "from": day,
+            "source": "test",
+            "input_usd_per_million_tokens": price,
+            "output_usd_per_million_tokens": 0,
+        }
+        for day, price in (("2023-01-01", 1), ("2024-01-01", 3))
+    ]
+    prices = tmp_path / "prices.yaml"
+    prices.write_text(yaml.safe_dump({"models": {"entry": {"kind": "api", "versions": versions}}}))
+    given = settings_of().model_dump(mode="json") | {"prices": str(prices)}
+    for tier in given["tiers"]:
+        tier["price"] = {"table": "entry"}
+    path = tmp_path / "serve.yaml"
+    path.write_text(yaml.safe_dump(given))
+    settings = load(path)
+    midnight_s = 1_704_067_200.0  # 2024-01-01 UTC
+    kept, clock = Kept(tmp_path), FakeClock()
+    clock.wall_offset_s = midnight_s - clock.now_s - 1
+    of = Books(Metrics(), kept, clock, settings, "router-v1")
+    before = Attempt(of, call(), DECISION, settings.tier("small"), Kind.ANSWER, 0)
+    clock.advance(2.0)
+    after = Attempt(of, call(), DECISION, settings.tier("small"), Kind.RETRY, 1)
+    for one in (before, after):
+        one.close(Outcome.SUCCESS, Usage(100, 0, 10))
+    first, second = kept.lines
+    assert (first.cost_usd_micros, second.cost_usd_micros) == (100, 300)
+    assert first.price_version.startswith("entry@2023-01-01.")
+    assert second.price_version.startswith("entry@2024-01-01.")
+    assert (first.saved_usd_micros, second.saved_usd_micros) == (0, 0), "both are the dearest tier"
+
+
+def test_the_baseline_less_the_cost_is_what_the_ledger_says_was_saved(tmp_path: Path) -> None:
+    of, kept, _ = books(tmp_path)
+    for kind, outcome, served in (
+        (Kind.ANSWER, Outcome.SUCCESS, True),
+        (Kind.CACHE_HIT, Outcome.SUCCESS, True),
+        (Kind.ANSWER, Outcome.SUCCESS, False),
+        (Kind.RETRY, Outcome.ERROR, True),
+    ):
+        attempt(of, call(), kind).close(outcome, Usage(100, 20, 10), served=served)
+    labels = {"tier": "small"}
+    found = [
+        of.metrics.registry.get_sample_value(f"hansom_{name}_usd_total", labels) or 0.0
+        for name in ("baseline", "cost")
+    ]
+    saved = sum(line.saved_usd_micros for line in kept.lines)
+    assert found[0] - found[1] == pytest.approx(saved / 1e6)
+    assert saved > 0

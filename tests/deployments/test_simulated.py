@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from cache.replay import assemble
 from core.settings import SimulatedEngine
 from deployments.escalate import logprobs_of
+from deployments.meter import Meter
 from deployments.simulated import Simulated
 from tests.deployments.rig import events_of
 
@@ -34,7 +35,7 @@ async def post(one: Simulated, path: str = CHAT, **body: Any) -> tuple[int, byte
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    await one({"type": "http", "path": path}, receive, send)
+    await one({"type": "http", "path": path, "headers": []}, receive, send)
     assert not sent[-1].get("more_body")
     return sent[0]["status"], b"".join(message.get("body", b"") for message in sent)
 
@@ -139,6 +140,6 @@ async def test_a_client_that_leaves_gives_its_place_back(place: str) -> None:
 
 async def test_it_is_always_healthy_and_starts_at_once() -> None:
     one = engine()
-    assert await one.start() is one
+    assert isinstance(await one.start(), Meter)
     await one.check_health()
     one.stop()

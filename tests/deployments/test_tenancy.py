@@ -22,6 +22,9 @@ from core.call import Call, Endpoint
 from core.log import SystemClock
 from deployments.admission import Admission
 from deployments.near import Neighbourhood
+from deployments.payer import holder
+from ledger.keys import new_key
+from ledger.limits import Payer
 from router.embed import MiniLM
 from tests.cache.flying import CALM
 from tests.deployments.engines import Engine, answers
@@ -73,7 +76,12 @@ FIELDS: list[dict[str, Any]] = [
 
 
 def of(
-    who: Mapping[str, str], text: str, *, stream: bool = False, **fields: Any
+    who: Mapping[str, str],
+    text: str,
+    *,
+    stream: bool = False,
+    payer: Payer | None = None,
+    **fields: Any,
 ) -> tuple[Call, Directives]:
     body: dict[str, Any] = {
         "model": "auto",
@@ -85,7 +93,7 @@ def of(
     admission = Admission(settings_of())
     id_ = who.get("x-request-id", "r-1")
     admitted = admission.admit(
-        Endpoint.CHAT, orjson.dumps(body), who, id_, FakeClock().monotonic_s()
+        Endpoint.CHAT, orjson.dumps(body), who, id_, FakeClock().monotonic_s(), payer
     )
     return admitted, directives(who)
 
@@ -126,6 +134,24 @@ async def test_no_header_and_no_field_opens_anothers_cache(
         assert SECRET.encode() not in body
         assert b"7431" not in body
         assert how in ("miss", "exact", "semantic")  # their own answers may be
+
+
+@pytest.mark.parametrize("words", [QUESTION, OTHER_WORDS], ids=["same words", "other words"])
+async def test_a_virtual_key_of_one_tenant_never_becomes_another_whatever_it_sends(
+    tmp_path: Path, words: str
+) -> None:
+    key, _ = new_key("eve", 0.0, team="spies")
+
+    def keyed(text: str, more: Mapping[str, str], **fields: Any) -> tuple[Call, Directives]:
+        headers = {**EVE, **more}
+        return of(headers, text, payer=holder(key, headers), **fields)
+
+    attempts = [keyed(words, more) for more in HEADERS]
+    attempts += [keyed(words, {}, **more) for more in FIELDS]
+    for call, _ in attempts:
+        assert (call.tenant, call.key, call.team) == ("eve", key.id, "spies")
+    for _, body in await tried(tmp_path, attempts):
+        assert b"7431" not in body
 
 
 async def test_callers_of_different_tenants_never_share_a_flight(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ import pathlib
 
 import pytest
 
-from core.settings import PathSource, Tier, TierPrice, VllmEngine
+from core.settings import PathSource, Tier, VllmEngine
+from core.tier_price import TierPrice
 from deployments import convert, weights
 from deployments.fetch import WeightsError
 

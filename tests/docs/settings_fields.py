@@ -41,7 +41,7 @@ def _walk(model: type[BaseModel], prefix: str) -> Iterator[Setting]:
         dotted = prefix + name
         members = _members(field.annotation)
         models = [member for member in members if _is_model(member)]
-        if len(models) > 1:
+        if len(models) > 1 and all("kind" in one.model_fields for one in models):
             kinds = [get_args(one.model_fields["kind"].annotation)[0] for one in models]
             yield Setting(f"{dotted}.kind", _one_of(kinds), "required")
         for one in models:

@@ -96,8 +96,9 @@ def test_every_response_header_is_told_and_none_that_is_gone():
         )
         if name.startswith("x-")
     }
-    # Serve itself answers with the request's id.
-    assert set(pages.rows(PAGE, "response header")) == sent | {"x-request-id"}
+    # Serve itself answers with the request's id, and accounts tell of soft budgets.
+    ours = {"x-request-id", "x-hansom-budget"}
+    assert set(pages.rows(PAGE, "response header")) == sent | ours
 
 
 def test_every_header_of_ours_in_the_code_is_told():

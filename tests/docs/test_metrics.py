@@ -15,6 +15,7 @@ from deployments.ledger import Ledger
 from deployments.observe import merge
 from deployments.router import Router
 from deployments.simulated import Simulated
+from tests.deployments.rig import settings_of
 from tests.docs import pages
 
 PAGE = "docs/metrics.md"
@@ -31,7 +32,7 @@ def of_registry(registry: CollectorRegistry) -> dict[str, str]:
 
 @pytest.mark.filterwarnings("ignore:coroutine 'Ledger.__del__'")  # no Serve is there to await it
 async def test_every_metric_is_told_with_its_type_and_none_that_is_gone():
-    ledger = Ledger("redis://127.0.0.1:1", "unused", "sqlite://", 1.0, "error")
+    ledger = Ledger(settings_of(log_level="error"), "redis://127.0.0.1:1", "sqlite://")
     router = Router(None, "error")
     simulated = Simulated(SimulatedEngine(kind="simulated"), "any")
     in_code = {

@@ -2,18 +2,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sqlalchemy.dialects import postgresql
+from pydantic import ValidationError
+from sqlalchemy import URL
 
 from core.call import Usage
+from core.settings import LedgerSettings
 from ledger.line import Kind, LedgerLine, Outcome
+from ledger.queries import figures
 from ledger.report import summarise
-from ledger.sql_store import SqlStore, insert_ignoring, sqlite_url
+from ledger.sql_store import SqlStore, database_url, sqlite_url
 from tests.ledger.lines import line
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> SqlStore:
-    return SqlStore(sqlite_url(tmp_path / "new folder" / "ledger.sqlite3"))
 
 
 def full_line() -> LedgerLine:
@@ -21,6 +19,13 @@ def full_line() -> LedgerLine:
         "full",
         3,
         kind=Kind.ESCALATION,
+        key="k",
+        team="t",
+        tags=("a", "b"),
+        route_reason="because",
+        model_version="v/none",
+        prompt_version="7",
+        undelivered_tokens=2**40,
         difficulty=0.25,
         route_code="hard",
         stream=True,
@@ -71,18 +76,45 @@ def test_the_tail_goes_on_where_it_was(store: SqlStore) -> None:
     assert [item.line for item in store.tail(3, after=last[-1].seq)] == [line(10)]
 
 
-def test_what_one_process_stored_another_finds(store: SqlStore, tmp_path: Path) -> None:
+def test_what_one_process_stored_another_finds(store: SqlStore, database: URL) -> None:
     store.insert([line(1)])
     store.close()
-    again = SqlStore(sqlite_url(tmp_path / "new folder" / "ledger.sqlite3"))
+    again = SqlStore(database)
     assert again.insert([line(1)]) == 0
+    again.close()
 
 
-def test_the_same_insert_is_written_for_postgresql_and_other_databases_are_refused() -> None:
-    written = str(insert_ignoring("postgresql").compile(dialect=postgresql.dialect()))
-    assert "ON CONFLICT (call_id, attempt) DO NOTHING RETURNING" in written
+def test_columns_without_any_value_and_of_any_width_are_inserted(store: SqlStore) -> None:
+    assert store.insert([line(1, ttft_s=None, error_code=None)]) == 1
+    odd = '{"a",NULL}\\ \'é\U0001f600'
+    wide = line(2, ttft_s=0.5, usage=Usage(2**40, 0, 1), key=odd, team="NULL", route_reason=" ")
+    assert store.insert([line(3, ttft_s=None, usage=Usage(1, 2, 3)), wide]) == 2
+    assert [item.line for item in store.tail(2)][1] == wide
+
+
+def test_other_databases_are_refused() -> None:
     with pytest.raises(ValueError, match="mysql"):
-        insert_ignoring("mysql")
+        SqlStore("mysql://localhost/ledger")
+
+
+def test_the_settings_name_a_file_under_the_home_folder_or_a_server(tmp_path: Path) -> None:
+    assert database_url(LedgerSettings(), tmp_path) == sqlite_url(tmp_path / "ledger.sqlite3")
+    named = LedgerSettings(database_url="postgresql://hansom@db.internal/ledger")
+    assert database_url(named, tmp_path).host == "db.internal"
+    with pytest.raises(ValidationError, match="database_url"):
+        LedgerSettings(database_url="mysql://db.internal/ledger")
+
+
+def test_older_lines_are_deleted_in_batches_and_the_newest_line_stays(store: SqlStore) -> None:
+    store.insert([line(at, created_s=float(at)) for at in range(10)])
+    assert store.delete_older(6.0, 4) == 4
+    assert [item.line.created_s for item in store.tail(99)] == [4.0, 5.0, 6.0, 7.0, 8.0, 9.0]
+    assert [store.delete_older(6.0, 4) for _ in range(2)] == [2, 0]
+    assert store.delete_older(99.0, 4) == 3
+    last = store.tail(1)[0]
+    assert (last.line.created_s, store.delete_older(99.0, 4)) == (9.0, 0)
+    store.insert([line("next")])
+    assert [item.line.call_id for item in store.tail(9, after=last.seq)] == ["cnext"]
 
 
 def test_a_requests_outcome_is_that_of_its_last_answering_attempt(store: SqlStore) -> None:
@@ -96,7 +128,7 @@ def test_a_requests_outcome_is_that_of_its_last_answering_attempt(store: SqlStor
             line(4, 0, kind=Kind.EMBEDDING, endpoint="embeddings"),
         ]
     )
-    report = summarise(store.figures())
+    report = summarise(figures(store))
     assert (report.requests, report.attempts) == (3, 6)
     assert report.by_outcome == {"success": 3}
     assert report.by_cache == {"exact": 1, "miss": 2}
@@ -110,18 +142,18 @@ def test_a_requests_outcome_is_that_of_its_last_answering_attempt(store: SqlStor
 def test_percentiles_are_of_successful_requests_by_nearest_rank(store: SqlStore) -> None:
     store.insert([line(at, total_s=float(at), ttft_s=at / 10) for at in range(1, 101)])
     store.insert([line("slow", total_s=9e9, outcome=Outcome.ERROR), line("whole", total_s=50.0)])
-    figures = store.figures()
-    assert (figures.ttft.p50_s, figures.ttft.p95_s) == (5.0, 9.5)
-    assert (figures.total.p50_s, figures.total.p95_s) == (50.0, 95.0)
+    found = figures(store)
+    assert (found.ttft.p50_s, found.ttft.p95_s) == (5.0, 9.5)
+    assert (found.total.p50_s, found.total.p95_s) == (50.0, 95.0)
 
 
 def test_one_request_is_its_own_percentiles_and_none_has_none(store: SqlStore) -> None:
-    assert store.figures().total.p50_s is None
+    assert figures(store).total.p50_s is None
     store.insert([line(1)])
-    assert (store.figures().total.p50_s, store.figures().total.p95_s) == (1.5, 1.5)
+    assert (figures(store).total.p50_s, figures(store).total.p95_s) == (1.5, 1.5)
 
 
 def test_since_leaves_out_older_lines(store: SqlStore) -> None:
     store.insert([line(1, created_s=10.0), line(2, created_s=20.0), line(3, created_s=30.0)])
-    report = summarise(store.figures(since_s=20.0))
+    report = summarise(figures(store, since_s=20.0))
     assert (report.since_s, report.requests, report.cost_usd_micros) == (20.0, 2, 20)

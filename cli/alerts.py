@@ -1,0 +1,136 @@
+"""`hansom alerts`: each rule, its figures now, and which alerts fire; or a test of the webhook.
+
+Promises: figures are read from the ledger's database at once, states are those of the running
+ledger's last look. Nothing here changes an alert or tells anybody of one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from cli.ledger import open_store
+from core.alerting import AlertRules
+from core.errors import HansomError
+from core.settings import load
+from deployments.alerts import WebhookFailed, budgets_of, post, trial_message
+from ledger import alert_store
+from ledger.alert_figures import baselines, gather
+from ledger.alert_rules import readings
+from ledger.alerts import Phase, Reading, Rule, Standing, firing
+
+_WIDTH = 118
+_SUBJECTS = 5  # of a rule in the terminal; JSON has all of them
+_STYLES = {"firing": "bold red", "pending": "yellow", "off": "dim", "too few": "dim"}
+
+
+def show(config: Path, *, as_json: bool) -> None:
+    """Print every rule with its readings; raises `HansomError` when there is no ledger yet."""
+    settings = load(config)
+    rules, budgets, now_s = settings.alerts.rules, budgets_of(settings), time.time()
+    with open_store(config).connect() as connection:
+        standings = alert_store.load(connection)
+        before = baselines(connection, rules, now_s)
+        found = readings(gather(connection, rules, budgets, before, now_s), rules, budgets)
+    told = settings.alerts.webhook_url is not None
+    if as_json:
+        typer.echo(json.dumps(_as_json(found, standings, rules, told)))
+        return
+    console = Console(width=max(Console().width, _WIDTH))
+    console.print(_table(found, standings, rules))
+    count = len(firing(standings))
+    where = "the webhook is told" if told else "no webhook is set (alerts.webhook_url)"
+    console.print(f"{count} firing; {where}.")
+
+
+def test(config: Path, *, as_json: bool) -> None:
+    """Post a test message; raises `HansomError` when no webhook is set or it does not take it."""
+    settings = load(config).alerts
+    if settings.webhook_url is None:
+        raise HansomError("No webhook is set: give alerts.webhook_url in the settings file.")
+    try:
+        asyncio.run(post(settings.webhook_url, trial_message(), settings))
+    except WebhookFailed as error:
+        raise HansomError(str(error)) from error
+    typer.echo(json.dumps({"sent": True}) if as_json else "The webhook took the test message.")
+
+
+def _as_json(
+    found: Sequence[Reading], standings: Sequence[Standing], rules: AlertRules, told: bool
+) -> dict[str, object]:
+    known = {standing.key: standing for standing in standings}
+    return {
+        "webhook": told,
+        "firing": [
+            {
+                "rule": alert.rule.value,
+                "subject": alert.subject,
+                "since_s": alert.since_s,
+                "value": alert.value,
+                "threshold": alert.threshold,
+                "words": alert.words,
+            }
+            for alert in firing(standings)
+        ],
+        "rules": [
+            {
+                "rule": rule.value,
+                **getattr(rules, rule).model_dump(),
+                "readings": [
+                    {
+                        "subject": reading.subject,
+                        "state": _state(reading, known.get(reading.key)),
+                        "value": reading.value,
+                        "threshold": reading.threshold,
+                        "counted": reading.counted,
+                        "least": reading.least,
+                        "words": reading.words,
+                    }
+                    for reading in found
+                    if reading.rule is rule
+                ],
+            }
+            for rule in Rule
+        ],
+    }
+
+
+def _table(found: Sequence[Reading], standings: Sequence[Standing], rules: AlertRules) -> Table:
+    known = {standing.key: standing for standing in standings}
+    table = Table(
+        "rule", "of", "state", "now", "fires at", "sample", box=None, padding=(0, 2, 0, 0)
+    )
+    for rule in Rule:
+        own = sorted((one for one in found if one.rule is rule), key=lambda one: -one.level)
+        fired = (one for one in firing(standings) if one.rule is rule)
+        gone = [one for one in fired if one.subject not in {reading.subject for reading in own}]
+        for alert in gone:  # it fired at the last look, and has no traffic now
+            table.add_row(
+                rule.value, alert.subject, "firing", "–", f"{alert.threshold:.4g}", "0",
+                style=_STYLES["firing"],
+            )  # fmt: skip
+        if not own and not gone:
+            state = "nothing yet" if getattr(rules, rule).enabled else "off"
+            table.add_row(rule.value, "", state, "", "", "", style=_STYLES.get(state))
+        for one in own[:_SUBJECTS]:
+            state = _state(one, known.get(one.key))
+            table.add_row(
+                rule.value, one.subject, state, f"{one.value:.4g}", f"{one.threshold:.4g}",
+                f"{one.counted:,} of {one.least:,}", style=_STYLES.get(state),
+            )  # fmt: skip
+        if len(own) > _SUBJECTS:
+            table.add_row(rule.value, f"and {len(own) - _SUBJECTS} more", style="dim")
+    return table
+
+
+def _state(reading: Reading, standing: Standing | None) -> str:
+    if standing is not None and standing.phase is not Phase.RESOLVED:
+        return standing.phase.value
+    return "fine" if reading.counted >= reading.least else "too few"

@@ -1,0 +1,293 @@
+"""Accounts at the gateway: who pays, a place for each request, and what it came to.
+
+Promises: a request of somebody without limits, whose key is in memory, asks Redis nothing; one with
+limits asks once before it is served, and is settled behind it. A reservation is held until the
+request is over and every attempt that it began is written down, so that what is still unknown stays
+reserved. While Redis is away calls are served and counted later, or refused
+(`accounts.on_redis_failure`).
+Not covered: an attempt that begins after its request is over (the check of a semantic hit): its
+line is counted when it comes, without a reservation.
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from core import log
+from core.errors import InvalidKey, LimitReached, Unavailable
+from core.metrics import Metrics
+from core.ports import Clock
+from core.settings import Settings
+from deployments.breaker import Away, Breaker
+from deployments.keyring import Keyring, Records
+from deployments.payer import bearer, holder, stranger
+from deployments.purse import NO_PLACE, Place, Purse, Visit
+from deployments.settler import Settler, Steps
+from ledger import limits
+from ledger.keys import hashed, is_virtual, well_formed
+from ledger.limits import Amount, Limit, Payer, Refusal, Standing
+from ledger.line import Kind, LedgerLine, Outcome
+from ledger.redis_accounts import Asked, Made, Settling
+from ledger.writer import StreamWriter
+
+GATEWAY_TIER, NO_MODEL = "gateway", "none"
+# What no engine made for the line: its tokens are those of another's.
+_NOT_MADE = (Kind.CACHE_HIT, Kind.JOINED, Kind.CREDIT)
+# A reservation outlives the longest request by this much.
+_GRACE_S = 30.0
+# Places that were just given back may still be on their way from another gateway.
+_PAUSES_S = (0.0, 0.01, 0.04)
+_MAX_OPEN, _MAX_LATE, _MAX_REMEMBERED = 50_000, 8192, 4096
+_logger = logging.getLogger("hansom.accounts")
+
+
+class Store(Records, Steps, Protocol):
+    """Where counters and keys are; `ledger.redis_accounts.RedisAccounts`."""
+
+    async def reserve(self, asked: Asked, wall_s: float) -> Made:
+        """See there."""
+
+    async def close(self) -> None:
+        """Close all connections."""
+
+
+NOTHING = Amount()
+
+
+@dataclass(slots=True)
+class _Account:
+    """One request with a reservation: `open` attempts have not been written down yet."""
+
+    tenant: str
+    used: Amount = NOTHING
+    open: int = 0
+    over: bool = False
+
+
+class Accounts(Purse):
+    """One per gateway replica."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        clock: Clock,
+        metrics: Metrics,
+        ledger: StreamWriter,
+    ) -> None:
+        self._settings = settings.accounts
+        self._store = store
+        self._clock = clock
+        self._metrics = metrics
+        self._ledger = ledger
+        self._breaker = Breaker(clock, settings.accounts.timeout_s)
+        self._keyring = Keyring(store, self._breaker, clock, settings.accounts.keys_outage_s)
+        self._settler = Settler(store, clock)
+        self._open: OrderedDict[str, _Account] = OrderedDict()
+        self._late: OrderedDict[str, tuple[str, int]] = OrderedDict()
+        self._limits: dict[object, tuple[Payer, tuple[Limit, ...]]] = {}
+
+    @property
+    def pending(self) -> int:
+        """Steps that Redis has not been told yet."""
+        return self._settler.pending
+
+    def start(self) -> None:
+        """Begin to settle, in the running event loop."""
+        self._settler.start()
+
+    async def identify(self, headers: Mapping[str, str]) -> Payer:
+        """See `Purse`."""
+        token = bearer(headers)
+        if not is_virtual(token):
+            if self._settings.keys == "required":
+                raise self._invalid("is not known" if token else "is missing: send a bearer token")
+            return stranger(headers)
+        if not well_formed(token):
+            raise self._invalid("is not known")
+        sha256 = hashed(token)
+        key = await self._keyring.find(sha256)
+        if key is None:
+            raise self._invalid("is not known")
+        if why := key.refusal(sha256, self._clock.wall_s()):
+            raise self._invalid(why)
+        return holder(key, headers)
+
+    async def reserve(self, visit: Visit, worst: Callable[[], Amount]) -> Place:
+        """See `Purse`."""
+        payer = visit.payer
+        found = self._limits_of(payer)
+        if not found:
+            return NO_PLACE
+        asked = Asked(
+            payer.tenant,
+            visit.call_id,
+            found,
+            worst(),
+            visit.life_s + _GRACE_S,
+            limits.stranger(self._settings, payer),
+        )
+        try:
+            made = await self._made(asked)
+        except Away as error:
+            made = self._unchecked(asked, error)
+        except BaseException:  # nobody will settle what may have been made
+            self._settler.add(Settling(asked.tenant, asked.id, 1, Amount(), True))
+            raise
+        if made.refusal is not None:
+            raise self._refused(visit, made.refusal, made.now_s)
+        self._remember(visit.call_id, payer.tenant)
+        over = limits.soft_exceeded(made.standings, asked.amount)
+        if over:
+            self._warn(visit, over)
+        return Place(
+            lambda: self._over(visit.call_id),
+            limits.budget_left(made.standings),
+            limits.soft_words(over) if over else "",
+        )
+
+    def begun(self, call_id: str) -> None:
+        """See `Purse`."""
+        if (account := self._open.get(call_id)) is not None:
+            account.open += 1
+
+    def spent(self, line: LedgerLine) -> None:
+        """See `Purse`."""
+        account = self._open.get(line.call_id)
+        if account is None:
+            self._spent_late(line)
+            return
+        account.open -= account.open > 0
+        account.used += amount_of(line)
+        self._settle_if_over(line.call_id, account)
+
+    async def close(self) -> None:
+        """Settle all that is known, and close the connections."""
+        for call_id, account in list(self._open.items()):
+            account.over, account.open = True, 0
+            self._settle_if_over(call_id, account)
+        await self._keyring.close()
+        await self._settler.close()
+        await self._store.close()
+
+    def _invalid(self, why: str) -> InvalidKey:
+        self._metrics.refusals.labels("key").inc()
+        return InvalidKey(f"The API key {why}.", code="invalid_api_key")
+
+    def _limits_of(self, payer: Payer) -> tuple[Limit, ...]:
+        """The limits of a payer, remembered for as long as its key's record is the same."""
+        name = (payer.tenant, payer.team, payer.tags, payer.key)
+        known = self._limits.get(name)
+        if known is not None and known[0].record is payer.record:
+            return known[1]
+        found = limits.applicable(self._settings, payer)
+        if len(self._limits) >= _MAX_REMEMBERED:
+            self._limits.clear()
+        self._limits[name] = (payer, found)
+        return found
+
+    async def _made(self, asked: Asked) -> Made:
+        """Reserve; what only open reservations stand against is tried again for a moment."""
+        for pause_s in _PAUSES_S:
+            if pause_s:
+                await self._settler.flushed(pause_s)
+                await asyncio.sleep(pause_s)
+            made = await self._breaker.ask(lambda: self._store.reserve(asked, self._clock.wall_s()))
+            if made.refusal is None or not made.refusal.only_reserved:
+                break
+        return made
+
+    def _unchecked(self, asked: Asked, error: Away) -> Made:
+        """Serve, and count when Redis is back; raises `Unavailable` where that is forbidden."""
+        if self._settings.on_redis_failure == "refuse":
+            self._settler.add(Settling(asked.tenant, asked.id, 1, Amount(), True))
+            raise Unavailable(
+                "The limits of this API key cannot be checked at the moment. Try again shortly.",
+                code="accounts_unavailable",
+                retry_after_s=2,
+            ) from error
+        self._metrics.unchecked.inc()
+        self._settler.add(asked)
+        return Made(self._clock.wall_s())
+
+    def _remember(self, call_id: str, tenant: str) -> None:
+        self._open[call_id] = _Account(tenant)
+        if len(self._open) > _MAX_OPEN:  # a leak would be ours; Redis lets go of it by itself
+            self._open.popitem(last=False)
+
+    def _over(self, call_id: str) -> None:
+        if (account := self._open.get(call_id)) is not None:
+            account.over = True
+            self._settle_if_over(call_id, account)
+
+    def _settle_if_over(self, call_id: str, account: _Account) -> None:
+        if not account.over or account.open:
+            return
+        del self._open[call_id]
+        self._settler.add(Settling(account.tenant, call_id, 1, account.used, True))
+        self._late[call_id] = (account.tenant, 1)
+        if len(self._late) > _MAX_LATE:
+            self._late.popitem(last=False)
+
+    def _spent_late(self, line: LedgerLine) -> None:
+        """A line of a call that is settled already, if it had limits."""
+        tenant, step = self._late.get(line.call_id, ("", 0))
+        if step:
+            self._late[line.call_id] = (tenant, step + 1)
+            used = amount_of(line)
+            self._settler.add(Settling(tenant, line.call_id, step + 1, used, False))
+
+    def _refused(self, visit: Visit, refusal: Refusal, now_s: float) -> LimitReached:
+        measure = refusal.standing.limit.measure
+        self._metrics.refusals.labels(measure.value).inc()
+        line = _refused_line(visit, refusal, self._clock)
+        self._metrics.attempts.labels(line.tier, line.kind.value, line.outcome.value).inc()
+        self._ledger.record(line)
+        return LimitReached(
+            refusal.words,
+            code="budget_exceeded" if refusal.is_budget else "rate_limited",
+            retry_after_s=refusal.retry_after_s(now_s),
+        )
+
+    def _warn(self, visit: Visit, over: list[Standing]) -> None:
+        for one in over:
+            self._metrics.soft_limits.labels(one.limit.measure.value).inc()
+        log.event(
+            _logger, "budget_soft_exceeded", request_id=visit.request_id,
+            tenant=visit.payer.tenant, limits=[one.limit.field for one in over],
+        )  # fmt: skip
+
+
+def amount_of(line: LedgerLine) -> Amount:
+    """What a line counts: all of its cost, and the tokens that an engine made for it."""
+    tokens = 0 if line.kind in _NOT_MADE else line.usage.total_tokens
+    return Amount(line.cost_usd_micros, tokens)
+
+
+def _refused_line(visit: Visit, refusal: Refusal, clock: Clock) -> LedgerLine:
+    payer = visit.payer
+    total_s = clock.monotonic_s() - visit.arrived_s
+    return LedgerLine(
+        call_id=visit.call_id,
+        request_id=visit.request_id,
+        attempt=0,
+        kind=visit.kind,
+        tenant=payer.tenant,
+        endpoint=visit.endpoint,
+        requested=visit.requested,
+        tier=GATEWAY_TIER,
+        model=NO_MODEL,
+        key=payer.key,
+        team=payer.team,
+        tags=payer.tags,
+        route_code="refused",
+        route_reason=refusal.words,
+        stream=visit.stream,
+        total_s=total_s,
+        outcome=Outcome.REFUSED,
+        error_code=refusal.code,
+        created_s=clock.wall_s(),
+    )

@@ -1,0 +1,32 @@
+"""A question of our own to a tier, beside the request's answer."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from deployments.attempt import Attempt
+from deployments.handles import TierReplicas
+
+
+async def asked(
+    attempt: Attempt, replicas: TierReplicas, body: Mapping[str, Any], timeout_s: float
+) -> dict[str, Any]:
+    """The engine's answer to a chat; raises `HansomError`, `OSError` or `ValueError` without one.
+
+    The attempt is the caller's to close.
+    """
+    replica = replicas.choose()
+    attempt.sent_to(replicas, replica)
+    sent = {"content-type": "application/json", "x-request-id": attempt.engine_request_id}
+    exchange = await replicas.post(
+        replica, "/v1/chat/completions", orjson.dumps(body), sent, timeout_s
+    )
+    try:
+        raw = await exchange.read()
+        if exchange.status != 200:
+            raise ValueError(f"HTTP {exchange.status}")
+        answer: dict[str, Any] = orjson.loads(raw)
+        return answer
+    finally:
+        exchange.close()

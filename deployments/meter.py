@@ -1,0 +1,155 @@
+"""What each request took of one engine, told to a gateway that left before the answer's end.
+
+Promises: the tokens are those that the engine's own counters grew by, also for a request that was
+aborted, plain or as a stream; `POST /hansom/usage` tells them once the engine has let go of the
+request, and `null` where it never heard of it. A request that the engine did not begin took none.
+Not covered: what a process that dies had counted.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import orjson
+
+from core.call import Usage
+from core.errors import BodyTooLarge
+from deployments.caller import Caller, CallerLeft
+
+USAGE_PATH = "/hansom/usage"
+_KEPT = 20_000
+_MAX_BYTES = 4096
+_JSON = [(b"content-type", b"application/json")]
+# An engine lets go of a request when its handler has ended, or as soon as its garbage is collected.
+_LET_GO_S = 1.0
+Note = Callable[[str, Usage], None]
+
+
+class _Taken:
+    """One request: its tokens so far, whether the engine told them, and its handler's end."""
+
+    __slots__ = ("ended", "told", "usage")
+
+    def __init__(self) -> None:
+        self.usage = Usage()
+        self.told = asyncio.Event()
+        self.ended = asyncio.Event()
+
+
+class Meter:
+    """An ASGI application around an engine's own."""
+
+    def __init__(self, app: Any, *, kept: int = _KEPT) -> None:
+        self._app = app
+        self._kept = kept
+        self._taken: dict[str, _Taken] = {}
+
+    def note(self, id: str, usage: Usage) -> None:
+        """The engine let go of a request, or of one of its choices, that took `usage`."""
+        taken = self._taken.get(id)
+        if taken is not None:
+            before = taken.usage
+            taken.usage = Usage(
+                before.fresh_input_tokens + usage.fresh_input_tokens,
+                before.cached_input_tokens + usage.cached_input_tokens,
+                before.output_tokens + usage.output_tokens,
+            )
+            taken.told.set()
+
+    def find(self, external: str) -> str:
+        """The gateway's id in the one that vLLM made of it; empty when there is none.
+
+        `chatcmpl-ID` for a chat, `cmpl-ID-N` for prompt N of a completion.
+        """
+        _, _, id = external.partition("-")
+        for candidate in (id, id.rpartition("-")[0]):
+            if candidate in self._taken:
+                return candidate
+        return ""
+
+    async def usage(self, id: str) -> Usage | None:
+        """What the request took, once it is over; None for one that never came here."""
+        taken = self._taken.get(id)
+        if taken is None:
+            return None
+        await taken.ended.wait()
+        try:
+            async with asyncio.timeout(_LET_GO_S):
+                await taken.told.wait()
+        except TimeoutError:
+            pass  # it was refused before the engine began
+        return taken.usage
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """Pass a request on, and remember that it came; answer `USAGE_PATH`."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+        elif scope["path"] == USAGE_PATH:
+            await self._tell(receive, send)
+        elif id := request_id(scope):
+            taken = self._taken[id] = _Taken()
+            while len(self._taken) > self._kept:
+                del self._taken[next(iter(self._taken))]
+            try:
+                await self._app(scope, receive, send)
+            finally:
+                taken.ended.set()
+        else:
+            await self._app(scope, receive, send)
+
+    async def _tell(self, receive: Any, send: Any) -> None:
+        try:
+            id = orjson.loads(await Caller(receive).body(_MAX_BYTES))["id"]
+        except CallerLeft:
+            return
+        except (BodyTooLarge, orjson.JSONDecodeError, KeyError, TypeError):
+            await _reply(send, 400, {"error": {"message": "needs a JSON object with `id`"}})
+            return
+        await _reply(send, 200, await self.usage(str(id)))
+
+
+def request_id(scope: dict[str, Any]) -> str:
+    """The `x-request-id` that the gateway sent; empty without one."""
+    return next((v.decode("latin-1") for k, v in scope["headers"] if k == b"x-request-id"), "")
+
+
+def note_ends(processor: Any, note: Callable[[str, Usage], None]) -> None:
+    """Have vLLM's output processor tell the tokens of every request that it lets go of.
+
+    A request leaves it in two places, by its end or by an abort. vLLM has no hook for either, so
+    both methods are wrapped (private; `tests/deployments/test_real_usage.py` fails when they move).
+    """
+    abort, finish = processor.abort_requests, processor._finish_request
+
+    def tell(state: Any) -> None:
+        if state is not None:
+            note(state.external_req_id, taken_of(state))
+
+    def abort_requests(request_ids: Iterable[str], internal: bool) -> list[str]:
+        ids = list(request_ids)
+        for id in ids:
+            for one in [id] if internal else list(processor.external_req_ids.get(id, ())):
+                tell(processor.request_states.get(one))
+        stopped: list[str] = abort(ids, internal)
+        return stopped
+
+    def finish_request(state: Any) -> None:
+        tell(state)
+        finish(state)
+
+    processor.abort_requests, processor._finish_request = abort_requests, finish_request
+
+
+def taken_of(state: Any) -> Usage:
+    """What vLLM's counters grew by for one of its request states: nothing before its prefill."""
+    if state.is_prefilling:
+        return Usage()
+    cached = int(state.num_cached_tokens or 0)
+    made = state.detokenizer.num_output_tokens() if state.stats is None else None
+    output = state.stats.num_generation_tokens if made is None else made
+    return Usage(int(state.prompt_len) - cached, cached, int(output))
+
+
+async def _reply(send: Any, status: int, body: object) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": _JSON})
+    await send({"type": "http.response.body", "body": orjson.dumps(body)})

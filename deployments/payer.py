@@ -1,0 +1,56 @@
+"""Who pays for a request: from its headers, and from the record of its virtual key.
+
+Promises: pure; what a key's record says of tenant and team cannot be changed by any header; a
+header may add tags, and name a team where the key has none. A bearer token that is no virtual key
+is a tenant of its own, by its hash, so that two tokens never share an answer.
+"""
+
+import hashlib
+from collections.abc import Mapping
+
+from core.errors import BadRequest
+from ledger.keys import Key
+from ledger.limits import Payer
+
+MAX_WORD_CHARS = 100
+_MAX_WORDS = 16
+ANONYMOUS = "anonymous"
+
+
+def bearer(headers: Mapping[str, str]) -> str:
+    """The bearer token; empty without one."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def tenant(headers: Mapping[str, str]) -> str:
+    """A hash of the bearer token, never the token itself."""
+    token = bearer(headers)
+    return "key-" + hashlib.sha256(token.encode()).hexdigest()[:16] if token else ANONYMOUS
+
+
+def words(headers: Mapping[str, str], name: str) -> tuple[str, ...]:
+    """The words of the header `name`; raises `BadRequest` for too many or too long ones."""
+    found = tuple(sorted({word.strip() for word in headers.get(name, "").split(",")} - {""}))
+    if len(found) > _MAX_WORDS or any(len(word) > MAX_WORD_CHARS for word in found):
+        raise BadRequest(
+            f"`{name}` may have {_MAX_WORDS} tags of {MAX_WORD_CHARS} characters at most.",
+            param=name,
+        )
+    return found
+
+
+def stranger(headers: Mapping[str, str]) -> Payer:
+    """The payer of a request without a virtual key; raises `BadRequest` as `words` does."""
+    who = tenant(headers)
+    return Payer(who, who, _team(headers), words(headers, "x-hansom-tags"))
+
+
+def holder(key: Key, headers: Mapping[str, str]) -> Payer:
+    """The payer of a request with a virtual key; raises `BadRequest` as `words` does."""
+    tags = {*key.tags, *words(headers, "x-hansom-tags")}
+    return Payer(key.tenant, key.id, key.team or _team(headers), tuple(sorted(tags)), key)
+
+
+def _team(headers: Mapping[str, str]) -> str:
+    return headers.get("x-hansom-team", "")[:MAX_WORD_CHARS]

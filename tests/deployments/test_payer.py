@@ -1,0 +1,58 @@
+"""Who pays: what a key's record says cannot be changed by what a caller sends."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.errors import BadRequest
+from deployments.payer import ANONYMOUS, bearer, holder, stranger, tenant, words
+from ledger.keys import new_key
+
+KEY, _ = new_key("acme", 0.0, team="red", tags=("web",))
+TEAMLESS, _ = new_key("acme", 0.0)
+WORD = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=40)
+HEADERS = st.dictionaries(
+    st.sampled_from(
+        ["x-hansom-team", "x-hansom-tenant", "x-hansom-key", "x-hansom-domain", "user", "cookie"]
+    ),
+    WORD,
+)
+
+
+@given(HEADERS)
+def test_no_header_changes_the_tenant_team_or_id_of_a_key(headers: dict[str, str]) -> None:
+    payer = holder(KEY, headers)
+    assert (payer.tenant, payer.team, payer.key, payer.record) == ("acme", "red", KEY.id, KEY)
+    assert payer.tags == ("web",)
+
+
+def test_headers_may_add_tags_and_name_the_team_of_a_key_that_has_none() -> None:
+    headers = {"x-hansom-team": "blue", "x-hansom-tags": "b, a,web"}
+    assert holder(KEY, headers).tags == ("a", "b", "web")
+    assert holder(TEAMLESS, headers).team == "blue"
+
+
+@given(WORD)
+def test_a_token_that_is_no_key_is_a_tenant_of_its_own(token: str) -> None:
+    payer = stranger({"authorization": f"Bearer {token}", "x-hansom-team": "red"})
+    assert payer.tenant == payer.key == tenant({"authorization": f"bearer  {token} "})
+    assert payer.tenant.startswith("key-")
+    assert (payer.team, payer.record) == ("red", None)
+
+
+@pytest.mark.parametrize("value", ["", "Bearer", "Bearer  ", "Basic abc"])
+def test_without_a_token_a_caller_is_anonymous(value: str) -> None:
+    assert bearer({"authorization": value}) == ""
+    assert stranger({"authorization": value}).tenant == ANONYMOUS
+
+
+@pytest.mark.parametrize("value", [",".join("abcdefghijklmnopq"), "x" * 101])
+def test_too_many_or_too_long_tags_are_refused(value: str) -> None:
+    for payer in (stranger, lambda headers: holder(KEY, headers)):
+        with pytest.raises(BadRequest, match="16 tags of 100 characters") as caught:
+            payer({"x-hansom-tags": value})
+        assert caught.value.param == "x-hansom-tags"
+
+
+def test_words_are_told_once_and_in_order() -> None:
+    assert words({"x": " b,a ,, b"}, "x") == ("a", "b")

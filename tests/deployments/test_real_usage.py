@@ -1,0 +1,167 @@
+"""The ledger's tokens are those of vLLM's own counters, also of requests that were left early.
+
+It fails when vLLM moves what `deployments.meter.note_ends` wraps: the tier then does not start, or
+what was left is estimated.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+import yaml
+
+from deployments import environment
+from deployments.meter import USAGE_PATH
+from ledger.line import LedgerLine, Outcome
+from ledger.sql_store import SqlStore, sqlite_url
+from tests.deployments.serving import ROOT, Serving, free_port, wait
+
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(900)]
+
+LONG = {"max_tokens": 1500, "ignore_eos": True}
+
+
+@pytest.fixture(scope="module")
+def serving() -> Iterator[Serving]:
+    """The small model alone: it starts in half the time of both."""
+    config: dict[str, Any] = yaml.safe_load((ROOT / "config" / "laptop.yaml").read_text())
+    config["tiers"] = config["tiers"][:1]
+    config |= {"router": {"strategy": "heuristic"}, "server": {"port": free_port()}}
+    running = Serving(config, models=environment.home() / "models", start_s=800)
+    try:
+        running.start()
+        yield running
+    finally:
+        running.end()
+
+
+def counted(serving: Serving) -> tuple[int, int]:
+    """Prompt tokens and generated tokens by vLLM."""
+    prompt, made = (
+        serving.metric(f"vllm:{name}_tokens_total", app="tier-small")
+        for name in ("prompt", "generation")
+    )
+    return int(prompt), int(made)
+
+
+def recorded(lines: list[LedgerLine]) -> tuple[int, int]:
+    """The same by the ledger."""
+    return sum(one.usage.input_tokens for one in lines), sum(
+        one.usage.output_tokens for one in lines
+    )
+
+
+def lines_of(serving: Serving) -> list[LedgerLine]:
+    store = SqlStore(sqlite_url(serving.home / "ledger.sqlite3"))
+    try:
+        return [one.line for one in store.tail(1000)]
+    finally:
+        store.close()
+
+
+def ask(
+    serving: Serving, *, path: str = "chat/completions", text: str = "Count up from one.",
+    read_s: float = 300.0, events: int | None = None, **body: Any,
+) -> str:  # fmt: skip
+    """Send one request, leave it after `read_s` of silence or after some events; its id."""
+    id_ = uuid.uuid4().hex
+    asked: dict[str, Any] = {"model": "small", "temperature": 1.0}
+    if path == "chat/completions":
+        asked["messages"] = [{"role": "user", "content": f"{id_} {text}"}]
+    timeout = httpx.Timeout(30, read=read_s)
+    with suppress(httpx.ReadTimeout), httpx.stream(
+        "POST", f"{serving.url}/v1/{path}", json=asked | body, headers={"x-request-id": id_},
+        timeout=timeout,
+    ) as answer:  # fmt: skip
+        assert answer.status_code == 200, answer.read()
+        for seen, _ in enumerate(line for line in answer.iter_lines() if line):
+            if events is not None and seen >= events:
+                break
+    return id_
+
+
+def leave_plain(serving: Serving, **body: Any) -> str:
+    """Send a plain request, and leave it once vLLM has counted tokens of it; its id."""
+    id_ = uuid.uuid4().hex
+    turns = [{"role": "user", "content": f"{id_} Count up from one."}]
+    asked = {"model": "small", "messages": turns} | LONG | body
+    before = counted(serving)[1]
+
+    async def leave() -> None:
+        async with httpx.AsyncClient(timeout=300) as client:
+            url, headers = f"{serving.url}/v1/chat/completions", {"x-request-id": id_}
+            running = asyncio.create_task(client.post(url, json=asked, headers=headers))
+            while not running.done() and (await asyncio.to_thread(counted, serving))[1] == before:
+                pass
+            assert not running.done(), "it ended too soon"
+            running.cancel()
+            await asyncio.wait({running})
+
+    asyncio.run(leave())
+    return id_
+
+
+def told(serving: Serving, line: LedgerLine) -> dict[str, int]:
+    """What the replica itself says of an attempt."""
+    replica = serving.process("ServeReplica:tier-small")
+    (port,) = [
+        found.laddr.port
+        for found in replica.net_connections("tcp")
+        if found.status == psutil.CONN_LISTEN and 30_000 <= found.laddr.port <= 31_000
+    ]
+    asked = {"id": line.engine_request_id}
+    answer = httpx.post(f"http://127.0.0.1:{port}{USAGE_PATH}", json=asked, timeout=60)
+    usage: dict[str, int] = answer.json()
+    return usage
+
+
+def test_the_ledger_grows_by_what_vllm_counts_however_a_request_ends(serving: Serving) -> None:
+    before, old = counted(serving), len(lines_of(serving))
+    both = {"path": "completions", "prompt": ["The sky is", "A taxi in London is"]}
+    sent = {
+        "stream left": ask(serving, stream=True, events=8, **LONG),
+        "plain left": leave_plain(serving),
+        "left unbegun": ask(serving, text="word " * 3000, read_s=0.3, max_tokens=8),
+        "ended": ask(serving, max_tokens=8),
+        "ended stream": ask(serving, stream=True, max_tokens=8),
+        "choices left": ask(serving, stream=True, n=2, events=8, **LONG),
+        "plain choices left": leave_plain(serving, n=2),
+        "prompts left": ask(serving, **both, stream=True, events=8, **LONG),
+        "prompts ended": ask(serving, **both, max_tokens=4),
+    }
+    wait(lambda: len(lines_of(serving)) == old + len(sent), 60)
+    new = lines_of(serving)[-len(sent) :]
+    by_id = {line.request_id: line for line in new}
+    lines = {name: by_id[id_] for name, id_ in sent.items()}
+    shown = {name: (line.usage, line.estimated_tokens) for name, line in lines.items()}
+
+    def grown() -> tuple[int, int]:
+        now = counted(serving)
+        return now[0] - before[0], now[1] - before[1]
+
+    with suppress(TimeoutError):
+        wait(lambda: grown() == recorded(new), 20)
+    assert grown() == recorded(new), shown
+    assert not any(line.estimated_tokens for line in new), shown
+    for name, line in lines.items():
+        was_left = "left" in name
+        assert (line.outcome is Outcome.CANCELLED) is was_left, name
+        assert (line.undelivered_tokens > 0) <= was_left, name
+    for name in ("stream left", "plain left", "choices left", "plain choices left", "prompts left"):
+        assert lines[name].usage.output_tokens > 0, shown
+        assert lines[name].cost_usd_micros > 0, shown
+    assert lines["left unbegun"].usage.output_tokens == 0, shown
+    plain = lines["plain left"]
+    assert plain.undelivered_tokens == plain.usage.output_tokens
+    for name in ("ended", "ended stream", "prompts ended"):
+        usage = lines[name].usage
+        assert told(serving, lines[name]) == {
+            "fresh_input_tokens": usage.fresh_input_tokens,
+            "cached_input_tokens": usage.cached_input_tokens,
+            "output_tokens": usage.output_tokens,
+        }, name
