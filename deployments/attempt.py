@@ -27,7 +27,7 @@ from ledger.writer import StreamWriter
 # What no engine made for this line.
 NOT_MADE = (Kind.CACHE_HIT, Kind.JOINED, Kind.CREDIT)
 # Whose answers are for ourselves.
-_ASIDE = (Kind.CLASSIFIER, Kind.SHADOW)
+ASIDE = (Kind.CLASSIFIER, Kind.SHADOW)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,10 @@ class Attempt:
         return self._number
 
     @property
+    def _several(self) -> bool:
+        return self._call.body.get("n") not in (None, 1)
+
+    @property
     def _id(self) -> str:
         return f"{self._call.call_id}:{self._number}"
 
@@ -143,7 +147,8 @@ class Attempt:
 
         `cut` says that `usage` is what had been seen when the engine was left, which anything but
         an answer or a refusal is by default: then the engine is asked for its own count before the
-        line is written. `delivered_tokens` of a cut answer reached the client. `share_usd_micros`
+        line is written. So it is after several choices, whose prompt the engine counts for each
+        and OpenAI's usage once. `delivered_tokens` of a cut answer reached the client. `share_usd_micros`
         is what an answer costs that was generated for another request, too.
         """
         if self._closed:
@@ -151,7 +156,7 @@ class Attempt:
         self._closed = True
         self._span.settling()
         if cut is None:
-            cut = outcome not in (Outcome.SUCCESS, Outcome.REFUSED)
+            cut = outcome not in (Outcome.SUCCESS, Outcome.REFUSED) or self._several
         served = served and outcome is Outcome.SUCCESS
         if served:
             delivered_tokens = usage.output_tokens
@@ -174,7 +179,7 @@ class Attempt:
         self._write(msgspec.structs.replace(line, estimated_tokens=not known), served)
 
     def _priced(self, line: LedgerLine, usage: Usage, delivered_tokens: int) -> LedgerLine:
-        undelivered = 0 if self._kind in _ASIDE else usage.output_tokens - delivered_tokens
+        undelivered = 0 if self._kind in ASIDE else usage.output_tokens - delivered_tokens
         return msgspec.structs.replace(
             line, usage=usage, undelivered_tokens=undelivered,
             cost_usd_micros=self.cost_usd_micros(usage),

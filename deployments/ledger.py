@@ -16,6 +16,7 @@ from deployments import environment
 from deployments.alerts import Alerts, budgets_of
 from deployments.sweep import Sweep, ask_replicas
 from ledger.drain import DrainStats, drain_forever
+from ledger.redis_accounts import RedisAccounts
 from ledger.redis_open import RedisLeft
 from ledger.redis_store import StreamReader
 from ledger.retention import expire_forever
@@ -39,7 +40,8 @@ class Ledger:
         self._reader = StreamReader(redis_url, stream, consumer="drain-0")
         self._store = SqlStore(database_url)
         self._left = RedisLeft(redis_url, stream)
-        self._sweep = Sweep(settings, self._left, ask_replicas)
+        self._accounts = RedisAccounts(redis_url)
+        self._sweep = Sweep(settings, self._left, ask_replicas, self._accounts.send)
         self._stats = DrainStats()
         self._tasks: list[asyncio.Task[Any]] = []
         self._registry = new_registry()
@@ -80,6 +82,7 @@ class Ledger:
             await asyncio.wait(self._tasks)
         await self._reader.close()
         await self._left.close()
+        await self._accounts.close()
 
     def _start(self) -> None:
         draining = drain_forever(

@@ -22,6 +22,8 @@ _MAX_BYTES = 4096
 _JSON = [(b"content-type", b"application/json")]
 # An engine lets go of a request when its handler has ended, or as soon as its garbage is collected.
 _LET_GO_S = 1.0
+# The question may overtake the request that it is about, on another connection.
+_ON_ITS_WAY_S = 0.2
 Note = Callable[[str, Usage], None]
 
 
@@ -69,6 +71,8 @@ class Meter:
 
     async def usage(self, id: str) -> Usage | None:
         """What the request took, once it is over; None for one that never came here."""
+        if id not in self._taken:
+            await asyncio.sleep(_ON_ITS_WAY_S)
         taken = self._taken.get(id)
         if taken is None:
             return None

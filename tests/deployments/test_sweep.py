@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,9 +10,11 @@ import pytest
 from redis.asyncio import Redis
 
 from core.call import Usage
-from deployments.sweep import Sweep
+from deployments.sweep import Sweep, settlings
 from ledger.drain import drain_once
-from ledger.line import LedgerLine, Outcome
+from ledger.limits import Amount
+from ledger.line import Kind, LedgerLine, Outcome
+from ledger.redis_accounts import Settling
 from ledger.redis_open import RedisLeft, RedisOpenList
 from ledger.redis_store import RedisStream, StreamReader
 from ledger.sql_store import SqlStore, sqlite_url
@@ -197,3 +199,27 @@ async def test_failures_of_redis_are_waited_out(swept: Swept) -> None:
     await asyncio.wait({running})
     assert running.cancelled()
     assert set(await swept.lines()) == {"r1"}
+
+
+def test_what_a_call_left_open_is_the_last_step_of_its_reservation() -> None:
+    again = line(1, attempt=1, cost_usd_micros=5, usage=Usage(1, 1, 1))
+    shared = line(2, kind=Kind.CREDIT, cost_usd_micros=-3, usage=Usage())
+    found = settlings([line(1, cost_usd_micros=7, usage=Usage(10, 0, 2)), again, shared])
+    assert [(one.id, one.used, one.last) for one in found] == [
+        ("c1", Amount(12, 15), True),
+        ("c2", Amount(-3, 0), True),
+    ]
+
+
+async def test_what_it_cost_is_counted_once_however_often_it_is_swept(swept: Swept) -> None:
+    counted: list[Settling] = []
+
+    async def count(steps: Sequence[Settling], wall_s: float) -> None:
+        counted.extend(steps)
+
+    swept.engines.says["small"] = TOLD
+    sweep = Sweep(settings_of(), swept.left, swept.engines.ask, count)
+    await swept.dead("gone", lost(1), lost(2))
+    assert [await sweep.once(), await sweep.once()] == [2, 0]
+    assert sorted(one.id for one in counted) == ["c1", "c2"]
+    assert all(one.used.tokens == TOLD.total_tokens and one.used.usd_micros > 0 for one in counted)
