@@ -64,18 +64,25 @@ class Leading:
         seal = None
         if self._token:
             facts = orjson.dumps({"usage": usage, "cost_usd_micros": cost_usd_micros})
-            try:
-                async with asyncio.timeout(self._wire.timing.timeout_s), self._writing:
-                    last = (self._unsent() + events, self._opening(), facts)
-                    seal = await self._wire.land(
-                        self._key, self._token, self._process, callers, self._at, last
-                    )
-            except TimeoutError:
-                pass
+            # Whether an answer that did not come was given cannot be known but by asking again; the
+            # followers, who read it, would pay for what these callers pay, too.
+            seal = await self._seal(callers, events, facts)
+            seal = seal or await self._seal(callers, events, facts)
             self._token = ""
         seal = seal or Seal(callers, {})
         landing = Landing(usage, cost_usd_micros, seal.callers, 0, callers)
         return self._cabin.land(events, landing, self._seat)
+
+    async def _seal(self, callers: int, events: bytes, facts: bytes) -> Seal | None:
+        """Put the last entry and the bill into the stream; None when that did not work."""
+        try:
+            async with asyncio.timeout(self._wire.timing.timeout_s), self._writing:
+                last = (self._unsent() + events, self._opening(), facts)
+                return await self._wire.land(
+                    self._key, self._token, self._process, callers, self._at, last
+                )
+        except TimeoutError:
+            return None
 
     async def fly(self) -> bool:
         """Generate; whether everybody has what they wait for. Otherwise another must lead.

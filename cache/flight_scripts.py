@@ -40,7 +40,7 @@ if flight[1] and flight[1] ~= ARGV[1] and (flight[4] or tonumber(flight[2]) > no
 end
 local start = redis.call('XADD', KEYS[2], '*', 'owner', ARGV[1], 'at', 0)
 redis.call('XTRIM', KEYS[2], 'MINID', '=', start)
-redis.call('HDEL', KEYS[1], 'landed')
+redis.call('HDEL', KEYS[1], 'landed', 'seal')
 redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'until', now + ARGV[4], 'start', start)
 redis.call('PEXPIRE', KEYS[1], ARGV[5])
 redis.call('PEXPIRE', KEYS[2], ARGV[5])
@@ -68,11 +68,13 @@ return callers
 )
 
 # token, process, its callers, linger in ms, at, events, head, facts -> the seal as JSON, or nil.
+# Landing twice with one token is harmless: the second learns what the first did.
 LAND = (
     _NOW
     + _OTHERS
     + """
-if redis.call('HGET', KEYS[1], 'owner') ~= ARGV[1] then return false end
+local flight = redis.call('HMGET', KEYS[1], 'owner', 'seal')
+if flight[1] ~= ARGV[1] or flight[2] then return flight[1] == ARGV[1] and flight[2] end
 local callers, parts = tonumber(ARGV[3]), {}
 for at, other in ipairs(others(ARGV[2])) do
   parts[at] = {other[1], callers, other[2]}
@@ -82,7 +84,7 @@ local list = #parts > 0 and cjson.encode(parts) or '[]'
 local seal = '{"callers":' .. callers .. ',"parts":' .. list .. '}'
 redis.call('XADD', KEYS[2], '*', 'owner', ARGV[1], 'at', ARGV[5], 'events', ARGV[6],
   'head', ARGV[7], 'final', '{"facts":' .. ARGV[8] .. ',"seal":' .. seal .. '}')
-redis.call('HSET', KEYS[1], 'landed', 1)
+redis.call('HSET', KEYS[1], 'landed', 1, 'seal', seal)
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 redis.call('PEXPIRE', KEYS[2], ARGV[4])
 return seal

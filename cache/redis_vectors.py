@@ -62,8 +62,8 @@ end
 return shown
 """
 
-# set, entry | vector, id, bytes, ttl in ms, cap, links, ef up to 100,000, drawn, entry key without id. Of the
-# drawn members those that are dead go, and above the cap those with the least time left.
+# set, entry | vector, id, bytes, ttl in ms, cap, links, ef up to 100,000, drawn, entry key without
+# id. Of the drawn members those that are dead go, and above the cap those with the least time left.
 _KEEP = """
 local ef = math.ceil(ARGV[7] * math.max(1, (redis.call('VCARD', KEYS[1]) / 1e5) ^ 0.25))
 redis.call('VADD', KEYS[1], 'FP32', ARGV[1], ARGV[2], 'Q8', 'EF', ef, 'M', ARGV[6])

@@ -64,6 +64,18 @@ async def test_entries_come_in_order_and_the_bill_counts_everyone(wire: Wire, ke
     assert await wire.read(key, read[1].id, 0.001) == []
 
 
+async def test_landing_twice_is_landing_once_with_one_bill(wire: Wire, key: str) -> None:
+    """The first answer may have been lost on its way, and a caller may have left since."""
+    place = await wire.join(key, "t", "leader", 1)
+    assert place is not None
+    await wire.join(key, "x", "b", 3)
+    first = await wire.land(key, "t", "leader", 2, 1, (b"all", b"", b"{}"))
+    again = await wire.land(key, "t", "leader", 1, 1, (b"all", b"", b"{}"))
+    assert first is not None and first == again
+    read = await wire.read(key, place.start, 0.1)
+    assert read is not None and [entry.events for entry in read] == [b"all"]
+
+
 async def test_a_landed_flight_can_still_be_joined_and_counts_nobody_more(
     redis_url: str, key: str
 ) -> None:
