@@ -13,7 +13,7 @@ from ledger.cost import Cost, PartCost
 from ledger.tornado import Swing
 
 _LEAST_WIDTH = 118
-_MONTH = "A month is 30.4375 days."
+_MONTH = "A month is 30 days."
 _BAR = 10
 
 

@@ -1,7 +1,7 @@
 """The cost model: what a workload costs for each request, day and month.
 
 Promised: exact. Everything is a `Fraction` from the inputs to the result; nothing is rounded but
-the number of replicas, which are whole. A month is 30.4375 days, a twelfth of 365.25.
+the number of replicas, which are whole. A month is 30 days.
 Not covered: prices (`core.prices`), where a workload comes from (`ledger.usage_query`), peaks
 within a day: `utilisation` is the mean that leaves room for them.
 
@@ -14,7 +14,7 @@ A self-hosted part costs its replicas, whether they work or not, and its enginee
 
     busy_s   = fresh / prefill_per_s + cached * cached_share / prefill_per_s + output / decode_per_s
     replicas = max(min_replicas, ceil(attempts per day * busy_s / 86,400 / utilisation))
-    usd/day  = replicas * gpus * gpu_usd_per_hour * 24 + engineering per month / 30.4375
+    usd/day  = replicas * gpus * gpu_usd_per_hour * 24 + engineering per month / 30
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from math import ceil
 
 from core.prices import ApiVersion, HostedVersion, Version
 
-DAYS_PER_MONTH = Fraction("30.4375")
+DAYS_PER_MONTH = Fraction(30)
 SECONDS_PER_DAY = 86_400
 _SECONDS_PER_HOUR = 3_600
 _PER_MILLION = 1_000_000
@@ -151,7 +151,7 @@ class Cost:
 
     @property
     def usd_per_month(self) -> Fraction:
-        """A month of 30.4375 days."""
+        """A month of 30 days."""
         return self.usd_per_day * DAYS_PER_MONTH
 
 
