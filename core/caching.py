@@ -5,6 +5,7 @@ to live holds.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from pydantic import Field
@@ -67,6 +68,13 @@ class CacheSettings(Frozen):
     def rules(self, tenant: str, domain: str) -> CacheRules:
         """What holds for a request of this tenant that names this domain."""
         own = [one for one in (self.tenants.get(tenant), self.domains.get(domain)) if one]
+        return self._rules(own) if own else self._everywhere
+
+    @cached_property
+    def _everywhere(self) -> CacheRules:
+        return self._rules([])
+
+    def _rules(self, own: list[CacheClass]) -> CacheRules:
         return CacheRules(
             exact=self.exact and all(one.exact is not False for one in own),
             sampled=_allowed(self.sampled, [one.sampled for one in own]),
