@@ -20,7 +20,17 @@ from typing import Any, TypeVar, cast
 import numba
 import numpy as np
 
-from autoscale.engine_state import NONE, REFUSED, Constants, Floats, Ints, Requests, Slots
+from autoscale.engine_state import (
+    ENDS,
+    IDS,
+    JOINS,
+    NONE,
+    REFUSED,
+    Constants,
+    Floats,
+    Ints,
+    Records,
+)
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -32,8 +42,11 @@ FULL_TOKENS = 1 << 40
 
 
 def _compiled(function: _F) -> _F:
-    """numba's decorator, with the type kept."""
-    return cast(_F, numba.njit(cache=True, nogil=True)(function))
+    """numba's decorator, with the type kept; compiled anew where nothing can be written."""
+    try:
+        return cast(_F, numba.njit(cache=True, nogil=True)(function))
+    except RuntimeError:  # no place for the cache
+        return cast(_F, numba.njit(nogil=True)(function))
 
 
 @_compiled
@@ -47,204 +60,203 @@ def _step_s(k: Constants, sequences: int, kv: int, chunk: int) -> float:
 
 
 @_compiled
-def _push(s: Slots, r: int, tick: int, request: int) -> None:
-    i = s.decoding[r]
-    s.decoding[r] += 1
+def _push(one: Any, lists: Ints, tick: int, request: int) -> None:
+    i = one.decoding
+    one.decoding += 1
     while i > 0:
         up = (i - 1) >> 1
-        if s.ends[r, up] <= tick:
+        if lists[ENDS, up] <= tick:
             break
-        s.ends[r, i], s.ids[r, i] = s.ends[r, up], s.ids[r, up]
+        lists[ENDS, i], lists[IDS, i] = lists[ENDS, up], lists[IDS, up]
         i = up
-    s.ends[r, i], s.ids[r, i] = tick, request
+    lists[ENDS, i], lists[IDS, i] = tick, request
 
 
 @_compiled
-def _pop(s: Slots, r: int) -> int:
-    found = s.ids[r, 0]
-    s.decoding[r] -= 1
-    n = s.decoding[r]
-    tick, request = s.ends[r, n], s.ids[r, n]
+def _pop(one: Any, lists: Ints) -> int:
+    found = lists[IDS, 0]
+    one.decoding -= 1
+    n = one.decoding
+    tick, request = lists[ENDS, n], lists[IDS, n]
     i = 0
     while True:
         down = 2 * i + 1
         if down >= n:
             break
-        if down + 1 < n and s.ends[r, down + 1] < s.ends[r, down]:
+        if down + 1 < n and lists[ENDS, down + 1] < lists[ENDS, down]:
             down += 1
-        if s.ends[r, down] >= tick:
+        if lists[ENDS, down] >= tick:
             break
-        s.ends[r, i], s.ids[r, i] = s.ends[r, down], s.ids[r, down]
+        lists[ENDS, i], lists[IDS, i] = lists[ENDS, down], lists[IDS, down]
         i = down
-    s.ends[r, i], s.ids[r, i] = tick, request
-    return int(found)
+    lists[ENDS, i], lists[IDS, i] = tick, request
+    return found  # type: ignore[no-any-return]
 
 
 @_compiled
-def _finish(s: Slots, q: Requests, r: int, request: int) -> None:
-    tokens, now_s = q.output_tokens[request], s.clock_s[r]
-    q.done_s[request] = now_s
-    s.kv[r] -= q.input_tokens[request] + tokens - 1
-    s.reserved[r] -= q.input_tokens[request] + tokens
-    s.finished[r] += 1
-    s.finished_tokens[r] += tokens
-    if tokens > 1:
-        s.paced[r] += 1
-        s.tpot_sum_s[r] += (now_s - q.first_s[request]) / (tokens - 1)
+def _finish(one: Any, request: Any) -> None:
+    request.done_s = one.clock_s
+    one.kv -= request.input_tokens + request.output_tokens - 1
+    one.reserved -= request.input_tokens + request.output_tokens
+    one.finished += 1
+    one.finished_tokens += request.output_tokens
+    if request.output_tokens > 1:
+        one.paced += 1
+        one.tpot_sum_s += (one.clock_s - request.first_s) / (request.output_tokens - 1)
 
 
 @_compiled
-def _fits(s: Slots, q: Requests, k: Constants, r: int) -> bool:
+def _fits(one: Any, head: Any, k: Constants) -> bool:
     """Whether the head of the queue may be admitted."""
-    i = s.head[r]
-    sequences = s.decoding[r] + s.joining[r] + (1 if s.partial[r] >= 0 else 0)
-    need = q.input_tokens[i] + q.output_tokens[i]
-    return bool(sequences < k.max_sequences and s.reserved[r] + need <= k.kv_tokens)
+    sequences = one.decoding + one.joining + (1 if one.partial >= 0 else 0)
+    need = head.input_tokens + head.output_tokens
+    return sequences < k.max_sequences and one.reserved + need <= k.kv_tokens  # type: ignore[no-any-return]
 
 
 @_compiled
-def _begin_step(s: Slots, q: Requests, k: Constants, r: int) -> None:
+def _begin_step(one: Any, lists: Ints, q: Records, k: Constants) -> None:
     """Decide what the next step holds, and when it ends."""
-    room = max(k.chunk_tokens - s.decoding[r], 0)
-    chunk, sequences = 0, s.decoding[r]
-    s.joining[r] = 0
+    room = max(k.chunk_tokens - one.decoding, 0)
+    chunk, sequences = 0, one.decoding
+    one.joining = 0
     while room > 0:
-        if s.partial[r] < 0:
-            if s.head[r] < 0 or not _fits(s, q, k, r):
+        if one.partial < 0:
+            if one.head < 0 or not _fits(one, q[one.head], k):
                 break
-            i = s.head[r]
-            need = q.input_tokens[i] + q.output_tokens[i]
-            s.head[r] = q.behind[i]
-            s.waiting[r] -= 1
-            s.waiting_kv[r] -= need
-            s.reserved[r] += need
-            s.partial[r], s.partial_done[r] = i, 0
-        i = s.partial[r]
-        take = min(room, q.input_tokens[i] - s.partial_done[r])
+            first = q[one.head]
+            one.partial, one.partial_done = one.head, 0
+            one.head = first.behind
+            one.waiting -= 1
+            one.waiting_kv -= first.input_tokens + first.output_tokens
+            one.reserved += first.input_tokens + first.output_tokens
+        tokens = q[one.partial].input_tokens
+        take = min(room, tokens - one.partial_done)
         room -= take
         chunk += take
         sequences += 1
-        s.partial_done[r] += take
-        if s.partial_done[r] == q.input_tokens[i]:
-            s.joins[r, s.joining[r]] = i
-            s.joining[r] += 1
-            s.partial[r] = NONE
-    s.chunk[r] = chunk
-    s.step_end_s[r] = s.clock_s[r] + _step_s(k, sequences, s.kv[r], chunk)
-    s.stepping[r] = 1
+        one.partial_done += take
+        if one.partial_done == tokens:
+            lists[JOINS, one.joining] = one.partial
+            one.joining += 1
+            one.partial = NONE
+    one.chunk = chunk
+    one.step_end_s = one.clock_s + _step_s(k, sequences, one.kv, chunk)
+    one.stepping = 1
 
 
 @_compiled
-def _end_finished(s: Slots, q: Requests, r: int) -> None:
-    while s.decoding[r] > 0 and s.ends[r, 0] <= s.ticks[r]:
-        _finish(s, q, r, _pop(s, r))
+def _end_finished(one: Any, lists: Ints, q: Records) -> None:
+    while one.decoding > 0 and lists[ENDS, 0] <= one.ticks:
+        _finish(one, q[_pop(one, lists)])
 
 
 @_compiled
-def _end_step(s: Slots, q: Requests, r: int) -> None:
-    s.stepping[r] = 0
-    s.clock_s[r] = s.step_end_s[r]
-    s.ticks[r] += 1
-    s.kv[r] += s.decoding[r] + s.chunk[r]
-    s.produced[r] += s.decoding[r] + s.joining[r]
-    s.prefilled[r] += s.chunk[r]
-    s.waiting_tokens[r] -= s.chunk[r]
-    _end_finished(s, q, r)
-    for n in range(s.joining[r]):
-        i = s.joins[r, n]
-        q.first_s[i] = s.clock_s[r]
-        s.firsts[r] += 1
-        s.ttft_sum_s[r] += s.clock_s[r] - q.at_s[i]
-        if q.output_tokens[i] == 1:
-            _finish(s, q, r, i)
+def _end_step(one: Any, lists: Ints, q: Records) -> None:
+    one.stepping = 0
+    one.clock_s = one.step_end_s
+    one.ticks += 1
+    one.kv += one.decoding + one.chunk
+    one.produced += one.decoding + one.joining
+    one.prefilled += one.chunk
+    one.waiting_tokens -= one.chunk
+    _end_finished(one, lists, q)
+    for n in range(one.joining):
+        i = lists[JOINS, n]
+        request = q[i]
+        request.first_s = one.clock_s
+        one.firsts += 1
+        one.ttft_sum_s += one.clock_s - request.at_s
+        if request.output_tokens == 1:
+            _finish(one, request)
         else:
-            _push(s, r, s.ticks[r] + q.output_tokens[i] - 1, i)
-    s.joining[r] = 0
+            _push(one, lists, one.ticks + request.output_tokens - 1, i)
+    one.joining = 0
 
 
 @_compiled
 def _whole_steps(first_s: float, growth_s: float, span_s: float, most: int) -> int:
     """How many steps of first_s, first_s + growth_s, ... end within span_s; `most` at most."""
+    if first_s > span_s:
+        return 0
     half = growth_s / 2
     if half > 0:
         b = first_s - half
         n = int((np.sqrt(b * b + 4 * half * span_s) - b) / (2 * half))
     else:
         n = int(span_s / first_s)
-    n = min(max(n, 0), most)
+    n = min(n, most)
     while n > 0 and n * first_s + half * n * (n - 1) > span_s:
         n -= 1
     return n
 
 
 @_compiled
-def advance(s: Slots, q: Requests, k: Constants, r: int, until_s: float) -> None:
-    """Move replica r to `until_s`; a step that would begin then is left for later arrivals."""
+def advance(one: Any, lists: Ints, q: Records, k: Constants, until_s: float) -> None:
+    """Move a replica to `until_s`; a step that would begin then is left for later arrivals."""
     while True:
-        if s.stepping[r]:
-            if s.step_end_s[r] > until_s:
+        if one.stepping:
+            if one.step_end_s > until_s:
                 return
-            _end_step(s, q, r)
-        if s.clock_s[r] >= until_s:
+            _end_step(one, lists, q)
+        if one.clock_s >= until_s:
             return
-        n = s.decoding[r]
+        n = one.decoding
         stuck = n >= k.chunk_tokens or (
-            s.partial[r] < 0 and (s.head[r] < 0 or not _fits(s, q, k, r))
+            one.partial < 0 and (one.head < 0 or not _fits(one, q[one.head], k))
         )
         if not stuck:
-            _begin_step(s, q, k, r)
+            _begin_step(one, lists, q, k)
             continue
         if n == 0:
             return
-        first_s, growth_s = _step_s(k, n, s.kv[r], 0), k.per_kv_token_s * n
-        most = s.ends[r, 0] - s.ticks[r]
-        steps = _whole_steps(first_s, growth_s, until_s - s.clock_s[r], most)
+        first_s, growth_s = _step_s(k, n, one.kv, 0), k.per_kv_token_s * n
+        most = lists[ENDS, 0] - one.ticks
+        steps = _whole_steps(first_s, growth_s, until_s - one.clock_s, most)
         if steps == 0:
-            _begin_step(s, q, k, r)
+            _begin_step(one, lists, q, k)
             continue
-        s.clock_s[r] += steps * first_s + growth_s / 2 * steps * (steps - 1)
-        s.ticks[r] += steps
-        s.kv[r] += steps * n
-        s.produced[r] += steps * n
-        _end_finished(s, q, r)
+        one.clock_s += steps * first_s + growth_s / 2 * steps * (steps - 1)
+        one.ticks += steps
+        one.kv += steps * n
+        one.produced += steps * n
+        _end_finished(one, lists, q)
 
 
 @_compiled
-def _enqueue(s: Slots, q: Requests, r: int, i: int, now_s: float) -> None:
-    if not s.stepping[r] and s.head[r] < 0 and s.decoding[r] == 0 and s.partial[r] < 0:
-        s.clock_s[r] = max(s.clock_s[r], now_s)
-    if s.head[r] < 0:
-        s.head[r] = i
+def _enqueue(one: Any, q: Records, i: int, now_s: float) -> None:
+    request = q[i]
+    if not one.stepping and one.head < 0 and one.decoding == 0 and one.partial < 0:
+        one.clock_s = max(one.clock_s, now_s)
+    if one.head < 0:
+        one.head = i
     else:
-        q.behind[s.tail[r]] = i
-    s.tail[r] = i
-    q.slot[i] = r
-    s.waiting[r] += 1
-    s.waiting_tokens[r] += q.input_tokens[i]
-    s.waiting_kv[r] += q.input_tokens[i] + q.output_tokens[i]
+        q[one.tail].behind = i
+    one.tail = i
+    one.waiting += 1
+    one.waiting_tokens += request.input_tokens
+    one.waiting_kv += request.input_tokens + request.output_tokens
 
 
 @_compiled
-def ongoing(s: Slots, r: int) -> int:
-    """Requests on replica r, running or waiting."""
-    return int(s.decoding[r] + s.joining[r] + s.waiting[r] + (1 if s.partial[r] >= 0 else 0))
+def _running(one: Any) -> int:
+    return one.decoding + one.joining + (1 if one.partial >= 0 else 0)  # type: ignore[no-any-return]
 
 
 @_compiled
-def _weight(s: Slots, k: Constants, r: int, need: int, routing: int) -> int:
-    here = ongoing(s, r)
+def _weight(one: Any, k: Constants, need: int, routing: int) -> int:
     if routing != TOKENS:
-        return int(here)
-    weight = s.waiting_tokens[r] + RUNNING_TOKENS * (here - s.waiting[r])
-    if s.reserved[r] + s.waiting_kv[r] + need > k.kv_tokens:
+        return _running(one) + one.waiting  # type: ignore[no-any-return]
+    weight = one.waiting_tokens + RUNNING_TOKENS * _running(one)
+    if one.reserved + one.waiting_kv + need > k.kv_tokens:
         weight += FULL_TOKENS
-    return int(weight)
+    return weight  # type: ignore[no-any-return]
 
 
 @_compiled
 def _choose(
-    s: Slots,
-    q: Requests,
+    s: Records,
+    lists: Ints,
+    q: Records,
     k: Constants,
     open_: Ints,
     i: int,
@@ -252,29 +264,28 @@ def _choose(
     routing: int,
     draw: Floats,
 ) -> int:
-    """The replica of `open_` for request i: all are looked at, or two drawn as Ray does."""
+    """The replica of `open_` for request i: the lightest of all, or of two drawn, as Ray does."""
     n = len(open_)
-    need = q.input_tokens[i] + q.output_tokens[i]
+    need = q[i].input_tokens + q[i].output_tokens
     start = int(draw[0] * n)
+    looks, stride = n, 1
     if routing == POW2 and n > 1:
-        a, b = open_[start], open_[(start + 1 + int(draw[1] * (n - 1))) % n]
-        advance(s, q, k, a, now_s)
-        advance(s, q, k, b, now_s)
-        return int(a if ongoing(s, a) <= ongoing(s, b) else b)
+        looks, stride = 2, 1 + int(draw[1] * (n - 1))
     best, least = NONE, 0
-    for j in range(n):
-        r = open_[(start + j) % n]
-        advance(s, q, k, r, now_s)
-        weight = _weight(s, k, r, need, routing)
+    for j in range(looks):
+        r = open_[(start + j * stride) % n]
+        advance(s[r], lists[r], q, k, now_s)
+        weight = _weight(s[r], k, need, routing)
         if best == NONE or weight < least:
             best, least = r, weight
-    return int(best)
+    return best
 
 
 @_compiled
 def run(
-    s: Slots,
-    q: Requests,
+    s: Records,
+    lists: Ints,
+    q: Records,
     k: Constants,
     open_: Ints,
     busy: Ints,
@@ -289,14 +300,16 @@ def run(
     `open_` take requests, `busy` (which holds them, too) are moved on. Who came earlier and was
     held is routed at `now_s`. `draws` (N, 2) uniform in [0, 1) breaks ties and draws candidates.
     """
-    while routed < len(q.at_s) and q.at_s[routed] < until_s and len(open_) > 0:
-        at_s = max(q.at_s[routed], now_s)
-        if q.input_tokens[routed] + q.output_tokens[routed] > k.kv_tokens:
-            q.slot[routed] = REFUSED
+    while routed < len(q) and q[routed].at_s < until_s and len(open_) > 0:
+        request = q[routed]
+        at_s = max(request.at_s, now_s)
+        if request.input_tokens + request.output_tokens > k.kv_tokens:
+            request.slot = REFUSED
         else:
-            r = _choose(s, q, k, open_, routed, at_s, routing, draws[routed])
-            _enqueue(s, q, r, routed, at_s)
+            r = _choose(s, lists, q, k, open_, routed, at_s, routing, draws[routed])
+            request.slot = r
+            _enqueue(s[r], q, routed, at_s)
         routed += 1
     for r in busy:
-        advance(s, q, k, r, until_s)
+        advance(s[r], lists[r], q, k, until_s)
     return routed

@@ -1,9 +1,11 @@
-"""What a replay knows of its requests and replicas: arrays, as compiled code takes them.
+"""What a replay knows of its requests and replicas: records, as compiled code takes them.
 
-Promises: plain arrays with their shapes said, no logic; `autoscale.engine_model` moves them.
+Promises: plain record arrays with their fields said, no logic; `autoscale.engine_model` moves them.
+Records, because compiled code passes one array for all fields: with an array for each field, most
+of a replay went into passing arrays.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +14,55 @@ from autoscale.profile import EngineProfile
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Records = NDArray[np.void]
 
 NONE, REFUSED = -1, -2
+
+REQUEST = np.dtype(
+    [
+        ("at_s", np.float64),
+        ("input_tokens", np.int64),
+        ("output_tokens", np.int64),
+        ("behind", np.int64),  # who is next in the same replica's queue, or NONE
+        ("first_s", np.float64),  # nan until its first token
+        ("done_s", np.float64),  # nan until its last
+        ("slot", np.int64),  # its replica's row; NONE until it is routed, or REFUSED
+    ]
+)
+
+SLOT = np.dtype(
+    [
+        ("clock_s", np.float64),  # when the next step may begin
+        ("step_end_s", np.float64),
+        ("stepping", np.int64),
+        ("ticks", np.int64),  # steps taken
+        ("decoding", np.int64),
+        ("joining", np.int64),  # prompts that this step completes
+        ("partial", np.int64),  # the one request whose prompt is prefilled in part, or NONE
+        ("partial_done", np.int64),
+        ("chunk", np.int64),  # prompt tokens in this step
+        ("head", np.int64),
+        ("tail", np.int64),
+        ("waiting", np.int64),
+        ("waiting_tokens", np.int64),  # of prompts that are not prefilled, `partial` with them
+        ("waiting_kv", np.int64),
+        ("kv", np.int64),
+        ("reserved", np.int64),
+        # Sums and counts since the last view; whoever reads them sets them to 0.
+        ("prefilled", np.int64),
+        ("produced", np.int64),
+        ("firsts", np.int64),
+        ("ttft_sum_s", np.float64),
+        ("finished", np.int64),
+        ("finished_tokens", np.int64),
+        ("paced", np.int64),
+        ("tpot_sum_s", np.float64),
+    ]
+)
+COUNTS = SLOT.names[SLOT.names.index("prefilled") :] if SLOT.names else ()
+
+ENDS, IDS, JOINS = 0, 1, 2
+"""Rows of a replica's lists: a heap of the ticks at which sequences end, and whose; who joins."""
 
 
 class Constants(NamedTuple):
@@ -41,83 +90,25 @@ class Constants(NamedTuple):
         )
 
 
-class Requests(NamedTuple):
-    """N requests by arrival, each array (N,); what is not known yet is nan, or NONE."""
-
-    at_s: Floats
-    input_tokens: Ints
-    output_tokens: Ints
-    behind: Ints  # who is next in the same replica's queue
-    first_s: Floats
-    done_s: Floats
-    slot: Ints
-
-    @classmethod
-    def new(cls, at_s: Floats, input_tokens: Ints, output_tokens: Ints) -> "Requests":
-        """Requests that nobody has served; fewer than one token counts as one."""
-        n = len(at_s)
-        return cls(
-            np.asarray(at_s, np.float64),
-            np.maximum(np.asarray(input_tokens, np.int64), 1),
-            np.maximum(np.asarray(output_tokens, np.int64), 1),
-            np.full(n, NONE, np.int64),
-            np.full(n, np.nan),
-            np.full(n, np.nan),
-            np.full(n, NONE, np.int64),
-        )
+def new_requests(at_s: Floats, input_tokens: Ints, output_tokens: Ints) -> Records:
+    """N requests (N,) by arrival that nobody has served; fewer than one token counts as one."""
+    made = np.zeros(len(at_s), REQUEST)
+    made["at_s"] = at_s
+    made["input_tokens"] = np.maximum(input_tokens, 1)
+    made["output_tokens"] = np.maximum(output_tokens, 1)
+    made["behind"] = made["slot"] = NONE
+    made["first_s"] = made["done_s"] = np.nan
+    return made
 
 
-class Slots(NamedTuple):
-    """R replicas, arrays (R,) but for the last three, which are (R, max_sequences).
+def new_slots(replicas: int) -> Records:
+    """R idle replicas (R,)."""
+    made = np.zeros(replicas, SLOT)
+    for name in ("partial", "head", "tail"):
+        made[name] = NONE
+    return made
 
-    `partial` is the one request whose prompt is prefilled in part. A decoding sequence ends when
-    its replica's `ticks` (steps taken) reach its number in the heap `ends`. Sums and counts from
-    `prefilled` on are since the last `View` and are reset by whoever reads them.
-    """
 
-    clock_s: Floats  # when the next step may begin
-    step_end_s: Floats
-    stepping: Ints
-    ticks: Ints
-    decoding: Ints
-    joining: Ints
-    partial: Ints
-    partial_done: Ints
-    chunk: Ints
-    head: Ints
-    tail: Ints
-    waiting: Ints
-    waiting_tokens: Ints
-    waiting_kv: Ints
-    kv: Ints
-    reserved: Ints
-    prefilled: Ints
-    produced: Ints
-    firsts: Ints
-    ttft_sum_s: Floats
-    finished: Ints
-    finished_tokens: Ints
-    paced: Ints
-    tpot_sum_s: Floats
-    ends: Ints
-    ids: Ints
-    joins: Ints
-
-    @classmethod
-    def new(cls, replicas: int, max_sequences: int) -> "Slots":
-        """Idle replicas."""
-        arrays: dict[str, NDArray[Any]] = {
-            name: np.zeros(replicas, np.float64 if name.endswith("_s") else np.int64)
-            for name in cls._fields[:-3]
-        }
-        arrays |= {
-            name: np.zeros((replicas, max_sequences), np.int64) for name in cls._fields[-3:]
-        }
-        for name in ("partial", "head", "tail"):
-            arrays[name][:] = NONE
-        return cls(**arrays)
-
-    def doubled(self) -> "Slots":
-        """The same replicas, and as many idle ones."""
-        more = Slots.new(len(self.kv), self.ends.shape[1])
-        return Slots(*(np.concatenate(pair) for pair in zip(self, more, strict=True)))
+def new_lists(replicas: int, max_sequences: int) -> Ints:
+    """Their lists (R, 3, max_sequences)."""
+    return np.zeros((replicas, 3, max_sequences), np.int64)

@@ -104,9 +104,7 @@ def first_fleet(types: Sequence[NodeType]) -> Fleet:
     return Fleet(tuple(nodes))
 
 
-def grow(
-    fleet: Fleet, types: Sequence[NodeType], replicas: Sequence[tuple[Tier, int]]
-) -> Fleet:
+def grow(fleet: Fleet, types: Sequence[NodeType], replicas: Sequence[tuple[Tier, int]]) -> Fleet:
     """The fleet with so many more replicas of each tier, the largest first.
 
     `max_workers` is not heeded: compare `Fleet.count` with it to say how many are missing.

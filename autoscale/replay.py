@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from autoscale.engine_model import ONGOING, POW2, TOKENS, run
-from autoscale.engine_state import REFUSED, Constants, Ints, Requests
+from autoscale.engine_state import COUNTS, REFUSED, Constants, Ints, new_requests
 from autoscale.profile import EngineProfile, Slo
 from autoscale.replay_fleet import Fleet, Replica
 from autoscale.replay_result import Moment, Result, judge
@@ -39,6 +39,7 @@ class Setup:
 
     `initial` replicas are ready at second 0. Requests of the first `warmup_s`, or of the first
     quarter of a shorter trace, are served but not judged. `instant` leaves out all start-up times.
+    The bounds are the scalers' own; the replay itself keeps to `max_replicas` alone.
     """
 
     profile: EngineProfile
@@ -49,6 +50,7 @@ class Setup:
     tick_s: float = 5.0
     node_idle_s: float = 300.0
     warmup_s: float = 900.0
+    min_replicas: int = 1
     max_replicas: int = 200
     instant: bool = False
 
@@ -64,14 +66,14 @@ class _Replay:
     def __init__(self, trace: Trace, scaler: Scaler, setup: Setup) -> None:
         rng = np.random.default_rng(setup.seed)
         self._trace, self._scaler, self._setup = trace, scaler, setup
-        self._requests = Requests.new(trace.at_s, trace.input_tokens, trace.output_tokens)
+        self._requests = new_requests(trace.at_s, trace.input_tokens, trace.output_tokens)
         self._draws = rng.random((len(trace), 2))
         self._constants = Constants.of(setup.profile)
         self._fleet = Fleet(setup.profile, setup.node_idle_s, setup.instant, rng)
         self._fleet.begin(setup.initial)
         self._target = setup.initial
-        self._routed = self._seen = self._held = self._done = 0
-        self._inputs: Ints = np.concatenate(([0], np.cumsum(self._requests.input_tokens)))
+        self._routed = self._seen = self._done = self._held = self._held_before = 0
+        self._inputs: Ints = np.concatenate(([0], np.cumsum(self._requests["input_tokens"])))
         self._moments: list[Moment] = []
 
     def run(self) -> Result:
@@ -88,7 +90,6 @@ class _Replay:
             if now_s == ticks * tick_s:
                 self._decide(now_s)
                 ticks += 1
-        self._done_at_s = now_s
         hours = self._fleet.node_hours(span_s)
         return judge(
             self._requests, self._setup.profile, self._setup.slo, self._setup.warmup_s,
@@ -98,19 +99,17 @@ class _Replay:
     def _serve(self, now_s: float, until_s: float) -> None:
         before = self._routed
         self._routed = run(
-            self._fleet.slots, self._requests, self._constants, self._fleet.open(),
-            self._fleet.busy(), before, now_s, until_s,
+            self._fleet.slots, self._fleet.lists, self._requests, self._constants,
+            self._fleet.open(), self._fleet.busy(), before, now_s, until_s,
             ROUTINGS[self._setup.routing], self._draws,
         )  # fmt: skip
-        self._done += int((self._requests.slot[before : self._routed] == REFUSED).sum())
+        self._done += int((self._requests["slot"][before : self._routed] == REFUSED).sum())
 
     def _hold(self, now_s: float) -> None:
         """Count those that arrived without a replica, each once."""
-        arrived = int(np.searchsorted(self._requests.at_s, now_s))
-        self._held += max(0, arrived - max(self._routed, self._held_until))
-        self._held_until = max(self._held_until, arrived)
-
-    _held_until = 0
+        arrived = int(np.searchsorted(self._requests["at_s"], now_s))
+        self._held += max(0, arrived - max(self._routed, self._held_before))
+        self._held_before = max(self._held_before, arrived)
 
     def _decide(self, now_s: float) -> None:
         view = self._view(now_s)
@@ -118,52 +117,49 @@ class _Replay:
         target = min(max(0, wanted.replicas), self._setup.max_replicas)
         self._moments.append(
             Moment(
-                now_s, target, len(view.ready), len(view.starting), len(self._fleet.nodes),
-                sum(load.running + load.waiting for load in view.ready), view.traffic.held,
-            )  # fmt: skip
+                now_s,
+                target,
+                len(view.ready),
+                len(view.starting),
+                len(self._fleet.nodes),
+                sum(load.running + load.waiting for load in view.ready),
+                view.traffic.held,
+            )
         )
         self._target = target
         self._fleet.wish(target, now_s)
 
     def _view(self, now_s: float) -> View:
-        arrived = int(np.searchsorted(self._requests.at_s, now_s))
+        arrived = int(np.searchsorted(self._requests["at_s"], now_s))
         slots, inputs = self._fleet.slots, self._inputs
-        finished = int(slots.finished.sum())
+        finished = int(slots["finished"].sum())
         self._done += finished
         traffic = Traffic(
             seconds=self._setup.tick_s,
             arrived=arrived - self._seen,
             input_tokens=int(inputs[arrived] - inputs[self._seen]),
             finished=finished,
-            output_tokens=int(slots.finished_tokens.sum()),
+            output_tokens=int(slots["finished_tokens"].sum()),
             held=arrived - self._routed,
             held_tokens=int(inputs[arrived] - inputs[self._routed]),
         )
         self._seen = arrived
         ready = tuple(self._loads(now_s))
-        for counts in (
-            slots.prefilled, slots.produced, slots.firsts, slots.finished, slots.finished_tokens,
-            slots.paced, slots.ttft_sum_s, slots.tpot_sum_s,
-        ):  # fmt: skip
-            counts[:] = 0
+        for name in COUNTS:
+            slots[name] = 0
         starting = tuple(one.asked_s for one in self._fleet.starting)
         return View(now_s, self._target, ready, starting, traffic)
 
     def _loads(self, now_s: float) -> list[Load]:
-        picked = self._fleet.open()
-        slots, seconds = self._fleet.slots, self._setup.tick_s
-        running = slots.decoding[picked] + slots.joining[picked] + (slots.partial[picked] >= 0)
+        slots, seconds = self._fleet.slots[self._fleet.open()], self._setup.tick_s
         columns = (
-            running, slots.waiting[picked], slots.waiting_tokens[picked],
-            slots.kv[picked] / self._constants.kv_tokens,
-            slots.prefilled[picked] / seconds, slots.produced[picked] / seconds,
-            slots.firsts[picked], slots.ttft_sum_s[picked],
-            slots.paced[picked], slots.tpot_sum_s[picked],
+            slots["decoding"] + slots["joining"] + (slots["partial"] >= 0),
+            slots["waiting"], slots["waiting_tokens"], slots["kv"] / self._constants.kv_tokens,
+            slots["prefilled"] / seconds, slots["produced"] / seconds,
+            slots["firsts"], slots["ttft_sum_s"], slots["paced"], slots["tpot_sum_s"],
         )  # fmt: skip
         rows = zip(*(column.tolist() for column in columns), strict=True)
-        return [
-            _load(one, now_s, *row) for one, row in zip(self._fleet.ready, rows, strict=True)
-        ]
+        return [_load(one, now_s, *row) for one, row in zip(self._fleet.ready, rows, strict=True)]
 
 
 def _load(

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from autoscale.engine_model import ongoing
-from autoscale.engine_state import Ints, Slots
+from autoscale.engine_state import Ints, Records, new_lists, new_slots
 from autoscale.profile import EngineProfile
 
 _SLOTS = 64
@@ -31,7 +30,7 @@ class Node:
 
 @dataclass(slots=True)
 class Replica:
-    """One replica; `slot` is its row in `Slots` once it is ready; `left_s` is when it was dropped."""
+    """One replica; `slot` is its row once it is ready, `left_s` when it was dropped."""
 
     number: int
     asked_s: float
@@ -49,7 +48,8 @@ class Fleet:
     node_idle_s: float
     instant: bool
     rng: np.random.Generator
-    slots: Slots = field(init=False)
+    slots: Records = field(init=False)
+    lists: Ints = field(init=False)
     starting: list[Replica] = field(default_factory=list)
     ready: list[Replica] = field(default_factory=list)
     draining: list[Replica] = field(default_factory=list)
@@ -59,7 +59,8 @@ class Fleet:
     _asked: int = 0
 
     def __post_init__(self) -> None:
-        self.slots = Slots.new(_SLOTS, self.profile.max_sequences)
+        self.slots = new_slots(_SLOTS)
+        self.lists = new_lists(_SLOTS, self.profile.max_sequences)
         self._free = list(range(_SLOTS))
 
     def begin(self, replicas: int) -> None:
@@ -83,18 +84,23 @@ class Fleet:
         for one in [one for one in self.starting if one.ready_s <= now_s]:
             self.starting.remove(one)
             one.slot = self._slot()
-            self.slots.clock_s[one.slot] = one.ready_s
+            self.slots["clock_s"][one.slot] = one.ready_s
             self.ready.append(one)
-        for one in [one for one in self.draining if not ongoing(self.slots, one.slot)]:
+        for one in [one for one in self.draining if not self.ongoing(one)]:
             self.draining.remove(one)
             self._free.append(one.slot)
-            one.node.idle_since_s = max(float(self.slots.clock_s[one.slot]), one.left_s)
+            one.node.idle_since_s = max(float(self.slots["clock_s"][one.slot]), one.left_s)
         for node in self.nodes:
             idle_s = node.idle_since_s
             if idle_s is not None and idle_s + self.node_idle_s <= now_s:
                 node.ended_s = idle_s + self.node_idle_s
                 self.ended.append(node)
         self.nodes = [node for node in self.nodes if node.ended_s is None]
+
+    def ongoing(self, replica: Replica) -> int:
+        """Requests on a replica, running or waiting."""
+        one = self.slots[replica.slot]
+        return int(one["decoding"] + one["joining"] + one["waiting"] + (one["partial"] >= 0))
 
     def next_ready_s(self) -> float:
         """When the next replica is ready; infinity without one."""
@@ -134,15 +140,17 @@ class Fleet:
             self.starting.remove(one)
             one.node.idle_since_s = max(now_s, one.node.up_s)
             return
-        one = min(self.ready, key=lambda one: (ongoing(self.slots, one.slot), -one.number))
+        one = min(self.ready, key=lambda one: (self.ongoing(one), -one.number))
         self.ready.remove(one)
         one.left_s = now_s
         self.draining.append(one)
 
     def _slot(self) -> int:
         if not self._free:
-            had = len(self.slots.kv)
-            self.slots = self.slots.doubled()
+            had = len(self.slots)
+            more = new_slots(had), new_lists(had, self.profile.max_sequences)
+            self.slots = np.concatenate((self.slots, more[0]))
+            self.lists = np.concatenate((self.lists, more[1]))
             self._free = list(range(had, 2 * had))
         return self._free.pop(0)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from autoscale.engine_state import REFUSED, Floats, Ints, Requests
+from autoscale.engine_state import REFUSED, Floats, Ints, Records
 from autoscale.profile import EngineProfile, Slo
 
 
@@ -73,7 +73,7 @@ class Result:
 
 
 def judge(
-    requests: Requests,
+    requests: Records,
     profile: EngineProfile,
     slo: Slo,
     warmup_s: float,
@@ -83,21 +83,21 @@ def judge(
     moments: Sequence[Moment],
 ) -> Result:
     """Sum a replay up; `warmup_s` is a quarter of the trace at most."""
-    ttft_s = requests.first_s - requests.at_s
-    later = np.maximum(requests.output_tokens - 1, 1)
+    ttft_s = requests["first_s"] - requests["at_s"]
+    later = np.maximum(requests["output_tokens"] - 1, 1)
     tpot_s = np.where(
-        requests.output_tokens > 1, (requests.done_s - requests.first_s) / later, np.nan
+        requests["output_tokens"] > 1, (requests["done_s"] - requests["first_s"]) / later, np.nan
     )
-    answered = ~np.isnan(requests.done_s)
+    answered = ~np.isnan(requests["done_s"])
     allowed_s = np.full(len(ttft_s), slo.ttft_s)
     if slo.ttft_factor:
-        allowed_s += slo.ttft_factor * alone_s(profile, requests.input_tokens)
+        allowed_s += slo.ttft_factor * alone_s(profile, requests["input_tokens"])
     within = answered & (ttft_s <= allowed_s) & ~(tpot_s > slo.tpot_s)
-    judged = requests.at_s >= min(warmup_s, span_s / 4)
+    judged = requests["at_s"] >= min(warmup_s, span_s / 4)
     during = [moment for moment in moments if moment.at_s <= span_s]
     targets = np.array([moment.target for moment in during])
     ready = [moment.ready for moment in during]
-    refused = int((requests.slot == REFUSED).sum())
+    refused = int((requests["slot"] == REFUSED).sum())
     return Result(
         slo_attainment=float(within[judged].mean()) if judged.any() else float("nan"),
         gpu_hours=node_hours * profile.gpus,

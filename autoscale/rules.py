@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from autoscale.profile import EngineProfile
 from core.scaling import WEEKDAYS, KnownPeak, Scaling, Slo
@@ -21,7 +21,7 @@ class ScalingRules:
 
     min_replicas: int = 1
     max_replicas: int = 1
-    scaling: Scaling = Scaling()
+    scaling: Scaling = field(default_factory=Scaling)
 
     def __post_init__(self) -> None:
         """Refuse bounds that no number satisfies."""

@@ -33,7 +33,8 @@ class Traffic:
     """What came and what ended since the last decision, in requests and tokens.
 
     `cached_tokens` of the input came from a prefix cache; `output_tokens` are of what finished.
-    `held` requests with `held_tokens` prompt tokens wait at the gateway for a replica.
+    `held` requests with `held_tokens` prompt tokens wait at the gateway for a replica. Of those
+    that arrived, `batch_arrived` with `batch_input_tokens` were in the batch lane.
     """
 
     seconds: float
@@ -44,6 +45,8 @@ class Traffic:
     output_tokens: int = 0
     held: int = 0
     held_tokens: int = 0
+    batch_arrived: int = 0
+    batch_input_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

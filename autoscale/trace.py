@@ -3,8 +3,8 @@
 Promises: arrivals are sorted and start at 0; token counts are 1 at least. What is wrong in a file
 is one `HansomError` that names the file and the row.
 `scaled(k)` below 1 keeps each request with probability k. Above 1 it lays copies of the trace over
-one another: the first as it is, each further one with every request moved by U(-5, 5) s, and, for
-the fraction of k, one more that is thinned. Shares and bursts longer than some 10 s so stay what
+one another: the first as it is, each further one with every request moved by U(-30, 30) s, and, for
+the fraction of k, one more that is thinned. Shares and bursts longer than a minute so stay what
 they are; shorter ones are smoothed, as those of independent callers are.
 """
 
@@ -19,7 +19,7 @@ from autoscale.engine_state import Floats, Ints
 from core.errors import HansomError
 
 COLUMNS = ("t_seconds", "input_tokens", "output_tokens")
-JITTER_S = 5.0
+JITTER_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,9 @@ def check_command(
     file: Annotated[
         Path, typer.Option("--cluster", help="A cluster file of `ray up`, or a RayService.")
     ] = Path("cluster.yaml"),
-    nodes: Annotated[
-        Path, typer.Option(help="The table of machines and their prices.")
-    ] = Path("config/nodes.yaml"),
+    nodes: Annotated[Path, typer.Option(help="The table of machines and their prices.")] = Path(
+        "config/nodes.yaml"
+    ),
     config: Config = Path("config/gpu.yaml"),
     as_json: AsJson = False,
 ) -> None:

@@ -17,6 +17,8 @@ from cli.cost_commands import cost_command, reprice_command
 from cli.keys_commands import keys
 from cli.ledger_commands import ledger
 from cli.options import DEFAULT_CONFIG, AsJson, Config
+from cli.plan import plan
+from cli.scale_commands import scale
 from core.errors import HansomError
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
@@ -26,6 +28,8 @@ app.add_typer(router, name="router")
 app.add_typer(cache, name="cache")
 app.add_typer(cluster, name="cluster")
 app.add_typer(keys, name="keys")
+app.add_typer(plan, name="plan")
+app.add_typer(scale, name="scale")
 app.command("cost")(cost_command)
 ledger.command("reprice")(reprice_command)
 

@@ -102,6 +102,9 @@ class Metrics:
         self.tier_replicas = self._gauge(
             "hansom_tier_replicas", "Running replicas of a tier, as the gateway sees them.", "tier"
         )
+        self.tier_held = self._gauge(
+            "hansom_tier_held_requests", "Requests that wait for a tier to be woken.", "tier"
+        )
         self.trace_spans = self._counter(
             "hansom_trace_spans",
             "Spans by what became of them: sent, failed (nobody took them), dropped (queue full).",

@@ -75,8 +75,8 @@ class SimulatedEngine(Frozen):
 
     `ttft_s` passes before the first token and `tpot_s` before each later one; `output_tokens`
     are played when the request sets no limit; `max_concurrent` requests run at once, the
-    rest wait. `counters` is a folder in which each replica counts its tokens where a kill leaves
-    them.
+    rest wait. A replica takes `start_s` to load. `counters` is a folder in which each replica
+    counts its tokens where a kill leaves them.
     """
 
     kind: Literal["simulated"]
@@ -85,6 +85,7 @@ class SimulatedEngine(Frozen):
     output_tokens: int = Field(50, ge=1)
     max_concurrent: int = Field(256, ge=1)
     context_tokens: int = Field(8192, ge=16)
+    start_s: float = Field(0.0, ge=0)
     counters: Path | None = None
 
 
@@ -123,6 +124,7 @@ class Tier(Frozen):
     node_resources: dict[str, float] = Field(default_factory=dict)
     max_ongoing_requests: int = Field(64, ge=1)
     replicas: Replicas = Replicas()
+    profile: str | None = None
     scaling: Scaling = Scaling()
     price: AnyPrice
 
@@ -177,22 +179,29 @@ class LedgerSettings(Frozen):
 class Limits(Frozen):
     """What one gateway replica accepts.
 
-    `stall_timeout_s` is the longest silence of an engine, before the first byte or between two.
+    `stall_timeout_s` is the longest silence of an engine, before the first byte or between two. A
+    stream that waits for a tier to be woken gets a comment every `heartbeat_s`.
     """
 
     max_in_flight: int = Field(512, ge=1)
     max_body_bytes: int = Field(2_097_152, ge=1024)
     request_timeout_s: float = Field(600.0, gt=0)
     stall_timeout_s: float = Field(300.0, gt=0)
+    heartbeat_s: float = Field(5.0, gt=0)
     retry_after_s: int = Field(1, ge=1)
 
 
 class Server(Frozen):
-    """The HTTP endpoint."""
+    """The HTTP endpoint.
+
+    `node_resources` are Ray's custom resources of the nodes where the gateway, the router and the
+    ledger may run; empty is any node.
+    """
 
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=1, le=65535)
     gateway_replicas: int = Field(1, ge=1)
+    node_resources: dict[str, float] = Field(default_factory=dict)
 
 
 class Settings(Frozen):
@@ -208,6 +217,7 @@ class Settings(Frozen):
     server: Server = Server()
     tracing: TracingSettings = TracingSettings()
     prices: Path | None = None
+    profiles: Path = Path("config/profiles.yaml")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     _table: PriceTable | None = PrivateAttr(None)

@@ -19,6 +19,7 @@ from ray.serve import Application
 from ray.serve.config import AutoscalingConfig
 from sqlalchemy import URL
 
+from autoscale.nodes import needs
 from core.frozen import Replicas
 from core.settings import Settings, Tier, VllmEngine
 from deployments import environment
@@ -27,6 +28,7 @@ from deployments.gateway import GATEWAY_DEPLOYMENT, Gateway
 from deployments.handles import ENGINE_DEPLOYMENT
 from deployments.ledger import LEDGER_DEPLOYMENT, Ledger
 from deployments.router import ROUTER_DEPLOYMENT, Router
+from deployments.scaling import profile_of, profiles_of, scale_options
 from ledger.sql_store import database_url
 from router.terms import SCORED
 
@@ -77,8 +79,8 @@ def build_gateway(args: Args) -> Application:
         logging_config=_QUIET,
         max_ongoing_requests=_MANY,
         graceful_shutdown_timeout_s=settings.limits.request_timeout_s,
-        ray_actor_options={"num_cpus": _CONTROL_CPUS},
-    ).bind(settings, args.home_folder(), args.redis(settings))
+        ray_actor_options=_control_options(settings),
+    ).bind(settings, args.home_folder(), args.redis(settings), profiles_of(settings))
 
 
 def build_router(args: Args) -> Application:
@@ -89,7 +91,7 @@ def build_router(args: Args) -> Application:
     return ROUTER.options(
         logging_config=_QUIET,
         max_ongoing_requests=_MANY,
-        ray_actor_options={"num_cpus": _CONTROL_CPUS},
+        ray_actor_options=_control_options(settings),
         health_check_period_s=2,
         **_scale(settings.router.replicas, target=16),
     ).bind(
@@ -110,8 +112,16 @@ def build_ledger(args: Args) -> Application:
         num_replicas=1,
         logging_config=_QUIET,
         health_check_period_s=1,
-        ray_actor_options={"num_cpus": _CONTROL_CPUS, "resources": _where(database)},
+        ray_actor_options=_control_options(settings, _where(database)),
     ).bind(settings, args.redis(settings), database.render_as_string(hide_password=False))
+
+
+def _control_options(settings: Settings, more: dict[str, float] | None = None) -> dict[str, object]:
+    """Of a part that is no engine: it keeps off the nodes that come and go."""
+    return {
+        "num_cpus": _CONTROL_CPUS,
+        "resources": {**settings.server.node_resources, **(more or {})},
+    }
 
 
 def _where(database: URL) -> dict[str, float]:
@@ -132,7 +142,8 @@ def build_tier(args: Args) -> Application:
         health_check_timeout_s=30,
         graceful_shutdown_timeout_s=settings.limits.request_timeout_s,
         ray_actor_options=_actor_options(tier),
-        **_scale(tier.replicas, target=max(1, tier.max_ongoing_requests // 2)),
+        **_gpu_group(tier),
+        **scale_options(tier, profile_of(settings, tier), settings.log_level),
     ).bind(tier, args.home_folder(), settings.log_level)
 
 
@@ -144,6 +155,16 @@ def _actor_options(tier: Tier) -> dict[str, object]:
         "resources": dict(tier.node_resources),
         "runtime_env": {"env_vars": env},
     }
+
+
+def _gpu_group(tier: Tier) -> dict[str, object]:
+    """A replica on several GPUs reserves them together: one bundle, and so one node.
+
+    The engine's own processes share them out (docs/decisions/0010-one-bundle-per-gpu-group.md).
+    """
+    if tier.accelerator.per_replica < 2:
+        return {}
+    return {"placement_group_bundles": [needs(tier)], "placement_group_strategy": "STRICT_PACK"}
 
 
 def _scale(replicas: Replicas, target: int) -> dict[str, object]:

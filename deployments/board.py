@@ -22,12 +22,13 @@ from core.settings import Settings
 from deployments import trace
 from deployments.admission import ANONYMOUS, AUTO
 from deployments.handles import TierReplicas
+from deployments.scales import Scales
 from router.arms import Arm, Plan, Shadow, shadowed
 from router.conversation import question
 from router.policy import decide
 from router.promise import Promise, load
 from router.score import Score, Scorer
-from router.terms import SCORED, Observation, Policy, Strategy, Tier
+from router.terms import SCORED, Code, Observation, Policy, Strategy, Tier
 
 _logger = logging.getLogger("hansom.router")
 # What the small model thinks of a call's hardness, in [0, 1]; None when it did not say.
@@ -94,7 +95,10 @@ def _told(decision: Decision) -> trace.Attributes:
 
 
 class Board:
-    """Decides where calls go; one per gateway replica. `judge` asks the small model."""
+    """Decides where calls go; one per gateway replica. `judge` asks the small model.
+
+    With `scales` it sees what the scaling policies see: queues, and tiers that are cold.
+    """
 
     def __init__(
         self,
@@ -104,7 +108,9 @@ class Board:
         timeout_s: float,
         metrics: Metrics,
         judge: Judge | None = None,
+        scales: Scales | None = None,
     ) -> None:
+        self._scales = scales
         self._plan = plan
         self._router = router
         self._tiers = tiers
@@ -118,6 +124,7 @@ class Board:
         unit = experiment_unit(call)
         policy, arm = self._plan.policy_for(call.tenant, unit)
         shadows = self._plan.shadows_for(unit) if call.requested == AUTO else ()
+        policy, deadline_s = self._moved(policy, call)
         messages = conversation(call)
         free = call.requested == AUTO and call.risk is not Risk.HIGH
         scored = free and self._plan.needs_score(policy, shadows)
@@ -131,21 +138,43 @@ class Board:
             risk=call.risk,
             value=call.value,
             budget_left=call.budget_left,
-            deadline_s=call.ttft_deadline_s,
+            deadline_s=deadline_s,
             domain=call.domain,
             verdict=await self._judge(call, messages) if asks and self._judge else None,
         )
         decision = decide(observation, policy)
+        if decision.code == Code.LATE:
+            self._wake(decision.tier)
         for shadow in shadowed(observation, decision, shadows):
             self._tell(call, shadow)
         return replace(decision, arm=arm) if arm else decision
 
     def signals(self) -> dict[str, TierSignal]:
         """Each tier's state, from what this gateway knows without asking anyone."""
+        if self._scales is not None:
+            return self._scales.signals()
         return {
             name: TierSignal(available=bool(replicas.running()), running=replicas.in_flight)
             for name, replicas in self._tiers.items()
         }
+
+    def _wake(self, chosen: str) -> None:
+        """A cheaper tier was passed over: if it is cold, the next calls are to find it warm."""
+        for name, replicas in self._tiers.items():
+            if name == chosen:
+                return
+            if replicas.waking is not None and not replicas.running():
+                replicas.waking.nudge()
+
+    def _moved(self, policy: Policy, call: Call) -> tuple[Policy, float | None]:
+        """The policy with the bar of a cold or full dearest tier, and the deadline to spill by."""
+        if self._scales is None:
+            return policy, call.ttft_deadline_s
+        seen, deadline_s = self._scales.outlook, call.ttft_deadline_s
+        if seen.busy_waiting is not None:
+            bar = max(seen.busy_threshold, *policy.thresholds)
+            policy = replace(policy, busy_waiting=seen.busy_waiting, busy_threshold=bar)
+        return policy, seen.deadline_s if deadline_s is None else deadline_s
 
     def _tell(self, call: Call, shadow: Shadow) -> None:
         tier = shadow.decision.tier

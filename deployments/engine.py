@@ -11,8 +11,9 @@ from typing import Any, Protocol
 
 import ray
 
+from autoscale.observe import Report
 from core import log
-from core.call import TierSignal, Usage
+from core.call import Usage
 from core.settings import SimulatedEngine, Tier
 from deployments import environment
 from deployments.meter import Meter
@@ -30,8 +31,8 @@ class EngineKind(Protocol):
     def stop(self) -> None:
         """Free what it holds."""
 
-    def signal(self) -> TierSignal:
-        """Its load now."""
+    def report(self) -> Report:
+        """Its load now, as the autoscaler reads it."""
 
     def metrics_text(self) -> str:
         """Its metrics in Prometheus text format."""
@@ -71,17 +72,8 @@ class Engine:
         await self._engine.check_health()
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
-        """The queue as the autoscaler reads it."""
-        now = self._engine.signal()
-        return {
-            "running": float(now.running),
-            "waiting": float(now.waiting),
-            "kv_use_ratio": now.kv_use_ratio,
-        }
-
-    async def signal(self) -> TierSignal:
-        """The engine's load now."""
-        return self._engine.signal()
+        """Called by Serve several times a second where the tier scales; see `Report`."""
+        return self._engine.report().as_stats()
 
     async def usage(self, engine_request_id: str) -> Usage | None:
         """What the request took, once it is over; None when it never came here."""
@@ -92,8 +84,10 @@ class Engine:
         return self._engine.metrics_text()
 
     async def where(self) -> dict[str, object]:
-        """The process and the Ray node of this replica."""
-        return {"pid": os.getpid(), "node_id": ray.get_runtime_context().get_node_id()}
+        """The process of this replica, its Ray node, and the GPUs that Ray gave it."""
+        here = ray.get_runtime_context()
+        gpus = here.get_accelerator_ids()["GPU"]
+        return {"pid": os.getpid(), "node_id": here.get_node_id(), "gpus": gpus}
 
     def __del__(self) -> None:
         """Serve deletes the replica when it is retired."""

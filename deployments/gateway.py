@@ -2,13 +2,16 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from prometheus_client.core import Metric
 from ray.serve.handle import DeploymentHandle
 
+from autoscale.profile import EngineProfile
+from autoscale.ray_policy import RayShelf
 from cache.exact import ExactCache
 from cache.flight import Flights
 from cache.flight_wire import Timing, Wire
@@ -18,7 +21,7 @@ from core.call import Call, Endpoint
 from core.ids import new_id
 from core.log import SystemClock
 from core.metrics import Metrics
-from core.settings import Settings
+from core.settings import Settings, Tier
 from deployments import environment, redis_check
 from deployments.accounts import Accounts
 from deployments.admission import Admission
@@ -35,15 +38,19 @@ from deployments.ledger import LEDGER_APP, LEDGER_DEPLOYMENT
 from deployments.observe import Scraper
 from deployments.pipeline import Pipeline
 from deployments.router import ROUTER_APP, ROUTER_DEPLOYMENT
+from deployments.scales import Record, Scales, families
+from deployments.scaling import profiles_of, scales, sleeps
 from deployments.second_look import SecondLook
 from deployments.semantic import Semantic
 from deployments.tracing import Traced, Tracing
+from deployments.waking import Waking
 from ledger.open import OpenBook
 from ledger.redis_accounts import RedisAccounts
 from ledger.redis_open import RedisOpenList
 from ledger.redis_store import RedisStream
 from ledger.spool import Spool
 from ledger.writer import StreamWriter
+from router.arms import Plan
 
 GATEWAY_APP = "gateway"
 GATEWAY_DEPLOYMENT = "Gateway"
@@ -56,12 +63,19 @@ _TRACES_TIMEOUT_S = 3.0
 class Gateway:
     """A replica of the gateway. It holds no model and no state that another replica lacks."""
 
-    def __init__(self, settings: Settings, home: Path, redis_url: str) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        home: Path,
+        redis_url: str,
+        profiles: Mapping[str, EngineProfile] | None = None,
+    ) -> None:
         environment.collect_garbage_seldom()
         log.set_up(settings.log_level)
         self._settings = settings
         self._home = home
         self._redis_url = redis_url
+        self._profiles = profiles or profiles_of(settings)
 
     async def __serve_build_asgi_app__(self) -> Any:
         """Build the request path, in the event loop that will run it."""
@@ -72,11 +86,8 @@ class Gateway:
         traced = settings.tracing.otlp_endpoint is not None
         self._tracing = Tracing(settings.tracing, self._metrics) if traced else None
         self._connections = Connections()
-        stall_s = settings.limits.stall_timeout_s
-        self._tiers = {
-            tier.name: TierReplicas(tier.name, ServeReplicas(tier.name), self._connections, stall_s)
-            for tier in settings.tiers
-        }
+        self._shelf, self._id = RayShelf(), new_id()
+        self._tiers = {tier.name: self._replicas_of(tier) for tier in settings.tiers}
         for replicas in self._tiers.values():
             replicas.running()  # begins to listen, so that the first request finds them
         self._router = handle_of(ROUTER_DEPLOYMENT, ROUTER_APP)
@@ -87,7 +98,7 @@ class Gateway:
         )
         self._ledger.start()
         listed = RedisOpenList(
-            self._redis_url, settings.ledger.stream, new_id(), settings.ledger.gateway_lease_s
+            self._redis_url, settings.ledger.stream, self._id, settings.ledger.gateway_lease_s
         )
         self._open = OpenBook(listed, alive_every_s=settings.ledger.gateway_lease_s / 5)
         self._open.start()
@@ -104,13 +115,16 @@ class Gateway:
             purse=self._accounts,
             open=self._open,
         )
+        plan = make_plan(settings, scorer)
+        self._scales = self._make_scales(plan)
         board = Board(
-            make_plan(settings, scorer),
+            plan,
             self._router,
             self._tiers,
             settings.router.timeout_s,
             self._metrics,
             SmallModel(books, self._tiers[settings.tiers[0].name], settings.router.timeout_s),
+            self._scales,
         )
         cache = ExactCache(
             self._store,
@@ -126,8 +140,39 @@ class Gateway:
             books, board, cache, self._tiers, version, flights, self._semantic
         )
         self._admission = Admission(settings, self._accounts)
-        self._scraper = Scraper(self._handles())
+        self._scraper = Scraper(self._handles(), self._decisions)
         return self._application(clock)
+
+    def _replicas_of(self, tier: Tier) -> TierReplicas:
+        waking = None
+        if sleeps(tier):
+            engine = handle_of(ENGINE_DEPLOYMENT, tier_app(tier.name))
+            # Any call that Serve queues has it start a replica.
+            waking = Waking(tier.name, self._shelf, self._id, engine.where.remote)
+        return TierReplicas(
+            tier.name,
+            ServeReplicas(tier.name),
+            self._connections,
+            self._settings.limits.stall_timeout_s,
+            room=tier.max_ongoing_requests,
+            waking=waking,
+        )
+
+    def _make_scales(self, plan: Plan) -> Scales | None:
+        """What the router is to know of tiers that scale; None where none does."""
+        if not any(scales(tier) for tier in self._settings.tiers):
+            return None
+        cut_off = max(plan.main.thresholds, default=1.0)
+        made = Scales(self._shelf, self._settings.tiers, self._tiers, self._profiles, cut_off)
+        made.start()
+        return made
+
+    async def _decisions(self) -> Iterable[Metric]:
+        return families(await self.scale() if self._scales else {})
+
+    async def scale(self) -> dict[str, Record]:
+        """What the policy of each tier that scales last saw and decided."""
+        return await self._scales.records() if self._scales else {}
 
     def _make_flights(self, clock: SystemClock) -> Flights | None:
         settings = self._settings.cache
@@ -162,7 +207,7 @@ class Gateway:
             self._settings, self._router, self._semantic, _FEEDBACK_TIMEOUT_S,
             self._admission, self._metrics, clock, limit,
         )  # fmt: skip
-        routes = Routes(self._settings, self.ready, self._scraper.text, self._accounts)
+        routes = Routes(self._settings, self.ready, self._scraper.text, self._accounts, self.scale)
         app = Application(chat, completion, embeddings, feedback, routes, self._lifespan)
         return Traced(app, self._tracing) if self._tracing else app
 
@@ -185,6 +230,11 @@ class Gateway:
             yield
         finally:
             await self._pipeline.close()
+            if self._scales is not None:
+                await self._scales.close()
+            for replicas in self._tiers.values():
+                if replicas.waking is not None:
+                    await replicas.waking.close()
             await self._books.late.close()
             await self._connections.close()
             await self._store.close()
@@ -205,6 +255,8 @@ class Gateway:
         for name, replicas in self._tiers.items():
             self._metrics.tier_in_flight.labels(name).set(replicas.in_flight)
             self._metrics.tier_replicas.labels(name).set(len(replicas.running()))
+            held = replicas.waking.calls if replicas.waking else 0
+            self._metrics.tier_held.labels(name).set(held)
         return self._metrics.text()
 
     async def ready(self) -> dict[str, Any]:
@@ -215,8 +267,9 @@ class Gateway:
             _answers(self._store.ping()),
         )
         tiers = {name: len(replicas.running()) for name, replicas in self._tiers.items()}
+        up = [count or sleeps(self._settings.tier(name)) for name, count in tiers.items()]
         return {
-            "ready": router and all(tiers.values()),
+            "ready": router and all(up),
             "tiers": {name: {"running_replicas": count} for name, count in tiers.items()},
             "router": router,
             "ledger": ledger,

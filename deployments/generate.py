@@ -25,10 +25,14 @@ from core.errors import (
 )
 from deployments.attempt import Attempt
 from deployments.exchange import Exchange
-from deployments.handles import TierReplicas
+from deployments.handles import Replica, TierReplicas
 from deployments.reply import Reply, closing_object, headers
 from deployments.stream import Blocks, SseRelay, error_event, parse_usage
 from ledger.line import CacheResult, Outcome
+
+_BYTES_PER_TOKEN = 4
+_FULL = 503
+_FULL_AGAIN_S = 0.1
 
 Store = Callable[[str, Attempt, bytes, Usage], None]
 Result = TypeVar("Result")
@@ -79,12 +83,16 @@ class Witness(Protocol):
 
 
 class ReplicaFailed(Exception):
-    """This replica could not answer; another one may. `cause` is for the client if none does."""
+    """This replica could not answer; another one may. `cause` is for the client if none does.
 
-    def __init__(self, replica_id: str, cause: HansomError) -> None:
+    `gone` when it could not be reached, as one that has just been taken away.
+    """
+
+    def __init__(self, replica_id: str, cause: HansomError, *, gone: bool = False) -> None:
         super().__init__(cause.message)
         self.replica_id = replica_id
         self.cause = cause
+        self.gone = gone
 
 
 async def generate(
@@ -104,27 +112,25 @@ async def generate(
     upstream: Exchange | None = None
     chosen = ""
     try:
-        replica = replicas.choose(skip)
-        chosen = replica.id
-        attempt.sent_to(replicas, replica)
-        upstream = await replicas.post(
-            replica,
-            f"/v1/{ride.call.endpoint.value}",
-            _engine_body(ride.call, attempt.tier.model),
-            {
-                "content-type": "application/json",
-                "x-request-id": attempt.engine_request_id,
-                **attempt.trace_headers(chosen),
-            },
-            attempt.left_s(ride.call),
-        )
+        held = False
+        while True:
+            body = _engine_body(ride.call, attempt.tier.model)
+            tokens = len(body) // _BYTES_PER_TOKEN
+            replica, waited = await replicas.find(skip, tokens, attempt.left_s(ride.call))
+            chosen, held = replica.id, held or waited
+            upstream = await _sent(ride.call, attempt, replicas, replica, body)
+            if not (held and upstream.status == _FULL):
+                break
+            # Other gateways' calls were first; one that was held is not refused for that.
+            upstream.close()
+            await asyncio.sleep(_FULL_AGAIN_S)
         if upstream.status != 200:
             raise _refusal(upstream.status, await upstream.read(), attempt.tier.name)
         if ride.call.stream:
             return await begun(ride, attempt, upstream)
-        body = await upstream.read()
+        answer = await upstream.read()
         upstream.close()
-        return whole(ride, attempt, body)
+        return whole(ride, attempt, answer)
     except BaseException as error:
         if upstream is not None:
             upstream.close()
@@ -133,6 +139,20 @@ async def generate(
         if told is error:
             raise
         raise told from error
+
+
+async def _sent(
+    call: Call, attempt: Attempt, replicas: TierReplicas, replica: Replica, body: bytes
+) -> Exchange:
+    """The request on its way to a replica, up to the head of the answer."""
+    attempt.sent_to(replicas, replica)
+    sent = {
+        "content-type": "application/json",
+        "x-request-id": attempt.engine_request_id,
+        **attempt.trace_headers(replica.id),
+    }
+    path = f"/v1/{call.endpoint.value}"
+    return await replicas.post(replica, path, body, sent, attempt.left_s(call))
 
 
 def close_failed(attempt: Attempt, error: BaseException, usage: Usage = Usage()) -> None:  # noqa: B008
@@ -158,6 +178,7 @@ def _told(error: BaseException, call: Call, tier: str, replica: str) -> BaseExce
         return ReplicaFailed(
             replica,
             EngineFailed(f"Tier {tier!r} did not answer ({type(error).__name__}). Try again."),
+            gone=True,
         )
     if isinstance(error, ValueError):
         return ReplicaFailed(

@@ -24,6 +24,7 @@ from core.call import Usage
 from core.errors import Unavailable
 from deployments.exchange import Connections, Exchange
 from deployments.meter import USAGE_PATH
+from deployments.waking import Waking
 
 ENGINE_DEPLOYMENT = "Engine"
 _USAGE_TIMEOUT_S = 30.0
@@ -64,13 +65,25 @@ class ServeReplicas:
 
 
 class TierReplicas:
-    """The replicas of one tier, seen from one gateway; `running` lists those there are now."""
+    """The replicas of one tier, seen from one gateway; `running` lists those there are now.
+
+    A tier with a `waking` may have none; `room` is how many requests a replica takes at once.
+    """
 
     def __init__(
-        self, tier: str, running: Running, connections: Connections, stall_timeout_s: float
+        self,
+        tier: str,
+        running: Running,
+        connections: Connections,
+        stall_timeout_s: float,
+        *,
+        room: int = 1,
+        waking: Waking | None = None,
     ) -> None:
         self.tier = tier
         self.running = running
+        self.waking = waking
+        self._room = room
         self._connections = connections
         self._stall_timeout_s = stall_timeout_s
         self._in_flight: dict[str, int] = {}
@@ -93,6 +106,36 @@ class TierReplicas:
                 retry_after_s=5,
             )
         return min(candidates, key=lambda replica: self._in_flight.get(replica.id, 0))
+
+    @property
+    def asleep(self) -> bool:
+        """Whether a call that comes now is held."""
+        return self.waking is not None and (bool(self.waking.calls) or not self.running())
+
+    async def find(
+        self, skip: frozenset[str], tokens: int, timeout_s: float
+    ) -> tuple[Replica, bool]:
+        """A replica not in `skip`, and whether the call was held until there was one.
+
+        A call of `tokens` prompt tokens to a tier that may have no replica waits for one, and for
+        room on it, behind those that wait already; `TimeoutError` after `timeout_s`. For any other
+        tier raises `Unavailable` when none is left.
+        """
+        waking = self.waking
+        if waking is None or (not waking.calls and self.left(skip)):
+            return self.choose(skip), False
+        with waking.hold(tokens):
+            async with asyncio.timeout(timeout_s):
+                while not (found := self._with_room(skip)):
+                    await waking.again()
+                return found, True
+
+    def _with_room(self, skip: frozenset[str]) -> Replica | None:
+        """The least busy replica that takes one request more from us."""
+        if not (candidates := self.left(skip)):
+            return None
+        found = min(candidates, key=lambda replica: self._in_flight.get(replica.id, 0))
+        return found if self._in_flight.get(found.id, 0) < self._room else None
 
     async def post(
         self, replica: Replica, path: str, body: bytes, headers: dict[str, str], timeout_s: float

@@ -37,6 +37,7 @@ from deployments.reply import JSON, Reply
 _logger = logging.getLogger("hansom.request")
 Ready = Callable[[], Awaitable[dict[str, Any]]]
 Scrape = Callable[[], Awaitable[str]]
+Scale = Callable[[], Awaitable[Mapping[str, Any]]]
 
 
 class Guarded:
@@ -134,12 +135,18 @@ class Routes:
     """Everything else: models, health and metrics."""
 
     def __init__(
-        self, settings: Settings, ready: Ready, scrape: Scrape, purse: Purse = NO_PURSE
+        self,
+        settings: Settings,
+        ready: Ready,
+        scrape: Scrape,
+        purse: Purse = NO_PURSE,
+        scale: Scale | None = None,
     ) -> None:
         self._settings = settings
         self._purse = purse
         self._ready = ready
         self._scrape = scrape
+        self._scale = scale
 
     async def models(self, request: Request) -> Response:
         """`GET /v1/models`: `auto`, each tier's name, each model's name, and the embedder.
@@ -164,6 +171,10 @@ class Routes:
         """Ready: each part, and 503 while one that is needed is missing."""
         parts = await self._ready()
         return _json(parts, status=200 if parts["ready"] else 503)
+
+    async def scale(self, _request: Request) -> Response:
+        """What the scaling of each tier last saw and decided."""
+        return _json({"tiers": await self._scale() if self._scale else {}})
 
     async def metrics(self, _request: Request) -> Response:
         """Prometheus text of every replica of every deployment."""
@@ -201,6 +212,7 @@ class Application:
                 Route("/healthz", routes.healthz),
                 Route("/readyz", routes.readyz),
                 Route("/metrics", routes.metrics),
+                Route("/scalez", routes.scale),
             ],
             lifespan=lifespan,
             exception_handlers={HansomError: _on_error, 404: _on_missing, 405: _on_missing},

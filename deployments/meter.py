@@ -24,6 +24,7 @@ _JSON = [(b"content-type", b"application/json")]
 _LET_GO_S = 1.0
 # The question may overtake the request that it is about, on another connection.
 _ON_ITS_WAY_S = 0.2
+_LANE = (b"x-hansom-lane", b"batch")
 Note = Callable[[str, Usage], None]
 
 
@@ -39,12 +40,18 @@ class _Taken:
 
 
 class Meter:
-    """An ASGI application around an engine's own."""
+    """An ASGI application around an engine's own.
+
+    It counts the gateway's requests: those `open` now, of them the batch lane's, and since the
+    start those that `arrived` and `finished`, with the `output_tokens` that they took.
+    """
 
     def __init__(self, app: Any, *, kept: int = _KEPT) -> None:
         self._app = app
         self._kept = kept
         self._taken: dict[str, _Taken] = {}
+        self.open = self.batch_open = 0
+        self.arrived = self.batch_arrived = self.finished = self.output_tokens = 0
 
     def note(self, id: str, usage: Usage) -> None:
         """The engine let go of a request, or of one of its choices, that took `usage`."""
@@ -57,6 +64,7 @@ class Meter:
                 before.output_tokens + usage.output_tokens,
             )
             taken.told.set()
+            self.output_tokens += usage.output_tokens
 
     def find(self, external: str) -> str:
         """The gateway's id in the one that vLLM made of it; empty when there is none.
@@ -94,12 +102,25 @@ class Meter:
             taken = self._taken[id] = _Taken()
             while len(self._taken) > self._kept:
                 del self._taken[next(iter(self._taken))]
+            batch = _LANE in scope["headers"]
+            self._count(1, batch)
             try:
                 await self._app(scope, receive, send)
             finally:
+                self._count(-1, batch)
                 taken.ended.set()
         else:
             await self._app(scope, receive, send)
+
+    def _count(self, change: int, batch: bool) -> None:
+        """One request more or less."""
+        self.open += change
+        self.batch_open += change * batch
+        if change > 0:
+            self.arrived += 1
+            self.batch_arrived += batch
+        else:
+            self.finished += 1
 
     async def _tell(self, receive: Any, send: Any) -> None:
         try:

@@ -7,7 +7,7 @@ out, and `hansom_scrape_failures` says how many were.
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.core import Metric
@@ -16,13 +16,18 @@ from ray.serve.handle import DeploymentHandle
 
 _TIMEOUT_S = 3.0
 _FRESH_S = 1.0
+Also = Callable[[], Awaitable[Iterable[Metric]]]
 
 
 class Scraper:
-    """Collects `metrics_text` from all replicas behind some handles; a result is kept for 1 s."""
+    """Collects `metrics_text` from all replicas behind some handles; a result is kept for 1 s.
 
-    def __init__(self, handles: dict[str, DeploymentHandle]) -> None:
+    `also` gives what is of the whole cluster and of no replica.
+    """
+
+    def __init__(self, handles: dict[str, DeploymentHandle], also: Also | None = None) -> None:
         self._handles = handles
+        self._also = also
         self._text = ""
         self._made_s = float("-inf")
         self._lock = asyncio.Lock()
@@ -39,7 +44,7 @@ class Scraper:
         names = list(self._handles)
         found = await asyncio.gather(*(self._ask(name) for name in names))
         texts = dict(zip(names, found, strict=True))
-        return merge(texts)
+        return merge(texts, await self._also() if self._also else ())
 
     async def _ask(self, name: str) -> list[str] | None:
         """Each replica's text, or None when the deployment did not answer in time."""
@@ -54,8 +59,11 @@ class Scraper:
         return [answer for answer in answers if isinstance(answer, str)]
 
 
-def merge(texts: dict[str, list[str] | None]) -> str:
-    """One text from many: families by name, each sample with its `app` and `replica`."""
+def merge(texts: dict[str, list[str] | None], also: Iterable[Metric] = ()) -> str:
+    """One text from many: families by name, each sample with its `app` and `replica`.
+
+    Those in `also` stay as they are.
+    """
     families: dict[str, Metric] = {}
     for app, replicas in texts.items():
         for index, text in enumerate(replicas or ()):
@@ -65,7 +73,7 @@ def merge(texts: dict[str, list[str] | None]) -> str:
     )
     failures.set(sum(1 for replicas in texts.values() if replicas is None))
     registry = CollectorRegistry()
-    registry.register(_Collected([*families.values(), *failures.collect()]))
+    registry.register(_Collected([*families.values(), *failures.collect(), *also]))
     return generate_latest(registry).decode()
 
 

@@ -37,6 +37,7 @@ from deployments.generate import (
     settle,
 )
 from deployments.handles import TierReplicas
+from deployments.heartbeat import beating
 from deployments.prefix import HeldStream, may_watch, watching
 from deployments.reply import Reply, closing_object, headers
 from deployments.second_look import SecondLook
@@ -75,6 +76,7 @@ class Pipeline:
         self._board = board
         self._cache = cache
         self._tiers = tiers
+        self._sleepers = [tier for tier in tiers.values() if tier.waking is not None]
         self._answer_version = answer_version
         self._look = SecondLook(books, tiers)
         self._semantic = semantic
@@ -96,7 +98,19 @@ class Pipeline:
         return Miss(result, key if rule.store else None, directives.max_age_s)
 
     async def ride(self, call: Call, miss: Miss) -> Reply:
-        """Generate or share a generation; raises `HansomError` for what the client must be told."""
+        """Generate or share a generation; raises `HansomError` for what the client must be told.
+
+        A stream that comes while a tier is being woken may begin with comments.
+        """
+        if call.stream and any(tier.asleep for tier in self._sleepers):
+            every_s = self._books.settings.limits.heartbeat_s
+            return await beating(self._ride(call, miss), every_s, self._holds)
+        return await self._ride(call, miss)
+
+    def _holds(self) -> bool:
+        return any(tier.waking is not None and tier.waking.calls for tier in self._sleepers)
+
+    async def _ride(self, call: Call, miss: Miss) -> Reply:
         if self._sharing is not None and miss.shareable:
             return await self._sharing.ride(call, miss)
         return await self._alone(call, miss)
@@ -227,9 +241,10 @@ class Pipeline:
         failure: HansomError | None = None
         places = (ride.decision.tier, *ride.decision.fallbacks)
         for place, name in enumerate(places):
-            replicas, failed = self._tiers[name], frozenset[str]()
+            replicas, failed, gone = self._tiers[name], frozenset[str](), False
             for nth in range(_REPLICAS_PER_TIER):
-                if failed and not replicas.left(failed):
+                # A tier whose last replica was just taken away is woken again.
+                if failed and not replicas.left(failed) and not (gone and replicas.waking):
                     break
                 kind = Kind.RETRY if nth else Kind.FALLBACK if place else first
                 tier = self._books.settings.tier(name)
@@ -241,7 +256,7 @@ class Pipeline:
                     return await generate(ride, attempt, replicas, failed, whole, begun)
                 except ReplicaFailed as error:
                     failed |= {error.replica_id}
-                    failure = error.cause
+                    failure, gone = error.cause, error.gone
                 except (Unavailable, ContextTooLong) as error:
                     failure = failure or error
                     break

@@ -9,6 +9,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ import orjson
 from numpy.typing import NDArray
 from prometheus_client import Gauge, generate_latest
 
-from core.call import TierSignal, Usage
+from autoscale.observe import Report
+from core.call import Usage
 from core.metrics import new_registry
 from core.settings import SimulatedEngine
 from deployments.caller import Caller, CallerLeft
+from deployments.load import LoadTeller, Queue, Totals
 from deployments.meter import Meter, request_id
 
 _HEADERS_SSE = [(b"content-type", b"text/event-stream; charset=utf-8")]
@@ -50,11 +53,15 @@ class Simulated:
             )
         }
         self._running = self._waiting = self._aborted = 0
+        self._waiting_tokens = self._held_tokens = 0
+        self._seen = Totals()
         self.meter = Meter(self._app)
+        self._teller = LoadTeller(self.meter)
         self._counters = Counters(settings.counters)
 
     async def start(self) -> Meter:
-        """Nothing to load."""
+        """Nothing to load, which takes `start_s`."""
+        await asyncio.sleep(self._settings.start_s)
         return self.meter
 
     async def check_health(self) -> None:
@@ -63,9 +70,16 @@ class Simulated:
     def stop(self) -> None:
         """Nothing to stop."""
 
-    def signal(self) -> TierSignal:
-        """Running and waiting requests."""
-        return TierSignal(running=self._running, waiting=self._waiting)
+    def report(self) -> Report:
+        """Its load; a token of KV cache for each token of a request that plays."""
+        kv_tokens = self._settings.max_concurrent * self._settings.context_tokens
+        queue = Queue(
+            self._running, self._waiting, self._waiting_tokens,
+            min(1.0, self._held_tokens / kv_tokens),
+        )  # fmt: skip
+        return self._teller.report(
+            queue, replace(self._seen, made_tokens=self._counters.generation)
+        )
 
     def metrics_text(self) -> str:
         """Its gauges in Prometheus text format."""
@@ -114,17 +128,27 @@ class Simulated:
             self.meter.note(id, Usage(play.prompt_tokens if play.made else 0, 0, play.made))
 
     async def _serve(self, play: "_Play", send: Any) -> None:
-        self._waiting += 1
+        self._waiting_tokens += play.prompt_tokens
         try:
-            await self._slots.acquire()
+            self._waiting += 1
+            try:
+                await self._slots.acquire()
+            finally:
+                self._waiting -= 1
+            await self._run(play, send)
         finally:
-            self._waiting -= 1
+            self._ended(play)
+
+    async def _run(self, play: "_Play", send: Any) -> None:
         self._running += 1
+        self._held_tokens += play.prompt_tokens + play.output_tokens
         try:
             if play.stream:
                 await self._stream(play, send)
             else:
                 try:
+                    await self._pace(play, 1)
+                    self._prefilled(play)
                     await self._pace(play, play.output_tokens)
                 except BaseException:
                     self._count(play, self._due(play))
@@ -133,6 +157,7 @@ class Simulated:
                 await _reply(send, 200, play.whole())
         finally:
             self._running -= 1
+            self._held_tokens -= play.prompt_tokens + play.output_tokens
             self._slots.release()
 
     async def _pace(self, play: "_Play", tokens: int) -> None:
@@ -156,6 +181,30 @@ class Simulated:
             self._counters.add(0 if play.made else play.prompt_tokens, made - play.made)
             play.made = made
 
+    def _prefilled(self, play: "_Play") -> None:
+        """Its first token is there."""
+        play.first_s = time.monotonic()
+        self._waiting_tokens -= play.prompt_tokens
+        seen = self._seen
+        self._seen = replace(
+            seen,
+            prefilled_tokens=seen.prefilled_tokens + play.prompt_tokens,
+            ttft_s=seen.ttft_s + play.first_s - play.started_s,
+            first_tokens=seen.first_tokens + 1,
+        )
+
+    def _ended(self, play: "_Play") -> None:
+        """It is over, however it went."""
+        if play.first_s is None:
+            self._waiting_tokens -= play.prompt_tokens
+        elif play.made > 1:
+            seen = self._seen
+            self._seen = replace(
+                seen,
+                tpot_s=seen.tpot_s + time.monotonic() - play.first_s,
+                later_tokens=seen.later_tokens + play.made - 1,
+            )
+
     async def _stream(self, play: "_Play", send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": _HEADERS_SSE})
         async for chunk in self._chunks(play):
@@ -167,6 +216,8 @@ class Simulated:
         for made in range(1, play.output_tokens + 1):
             if made == 1 or paced:
                 await self._pace(play, made)
+            if made == 1:
+                self._prefilled(play)
             self._count(play, made)
             yield play.chunk(made)
         yield play.closing()
@@ -220,6 +271,7 @@ class _Play:
         self.prompt_tokens = len(prompt) // _BYTES_PER_TOKEN + 1
         self.output_tokens = int(limit or settings.output_tokens)
         self.made = 0
+        self.first_s: float | None = None
         asked = body.get("logprobs")
         self.logprobs = bool(asked) if chat else asked is not None
         self.started_s = time.monotonic()

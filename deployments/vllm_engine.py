@@ -11,17 +11,26 @@ from typing import Any
 
 from prometheus_client import REGISTRY, generate_latest
 
-from core.call import TierSignal
+from autoscale.observe import Report
 from core.errors import HansomError
 from core.settings import Tier, VllmEngine
+from deployments.load import LoadTeller, Queue, Totals
 from deployments.meter import Meter, note_ends
 from deployments.weights import engine_arguments
 
-_SIGNALS = {
-    "vllm:num_requests_running": "running",
-    "vllm:num_requests_waiting": "waiting",
-    "vllm:kv_cache_usage_perc": "kv_use_ratio",
+# Samples by the field of `Totals` that they are; a histogram is its sum and its count.
+_TOTALS = {
+    "vllm:prompt_tokens_total": "prefilled_tokens",
+    "vllm:prompt_tokens_cached_total": "cached_tokens",
+    "vllm:generation_tokens_total": "made_tokens",
+    "vllm:num_preemptions_total": "preemptions",
+    "vllm:time_to_first_token_seconds_sum": "ttft_s",
+    "vllm:time_to_first_token_seconds_count": "first_tokens",
+    "vllm:inter_token_latency_seconds_sum": "tpot_s",
+    "vllm:inter_token_latency_seconds_count": "later_tokens",
 }
+READ = ("vllm:num_requests_running", "vllm:kv_cache_usage_perc", *_TOTALS)
+"""Samples that a report is made of."""
 
 
 class Vllm:
@@ -32,6 +41,7 @@ class Vllm:
         self._folder = folder
         self._llm: Any = None
         self.meter: Meter
+        self._teller: LoadTeller
 
     async def start(self) -> Any:
         """Load the model and return vLLM's FastAPI application, metered."""
@@ -50,6 +60,7 @@ class Vllm:
         app = build_app(args, tasks, self._llm.model_config)
         await init_app_state(self._llm, app.state, args, tasks)
         self.meter = meter = Meter(app)
+        self._teller = LoadTeller(meter)
         note_ends(self._llm.output_processor, lambda id, took: meter.note(meter.find(id), took))
         return meter
 
@@ -63,21 +74,37 @@ class Vllm:
         if self._llm is not None:
             self._llm.shutdown()
 
-    def signal(self) -> TierSignal:
-        """Running, waiting and KV use, as vLLM last counted them."""
-        found: dict[str, float] = {}
-        for family in REGISTRY.collect():
-            if field := _SIGNALS.get(family.name):
-                found[field] = sum(sample.value for sample in family.samples)
-        return TierSignal(
-            running=int(found.get("running", 0)),
-            waiting=int(found.get("waiting", 0)),
-            kv_use_ratio=found.get("kv_use_ratio", 0.0),
+    def report(self) -> Report:
+        """The load, by vLLM's own metrics and what its output processor has not let go of.
+
+        vLLM's gauges are of its last step; what has come since then counts as waiting.
+        """
+        found = samples(READ)
+        processor = self._llm.output_processor
+        open_ = processor.get_num_unfinished_requests()
+        running = min(int(found.get("vllm:num_requests_running", 0)), open_)
+        queue = Queue(
+            running=running,
+            waiting=open_ - running,
+            waiting_tokens=processor.get_num_queued_tokens(),
+            kv_use_ratio=found.get("vllm:kv_cache_usage_perc"),
         )
+        counted = {field: found.get(name, 0.0) for name, field in _TOTALS.items()}
+        return self._teller.report(queue, Totals(**counted))
 
     def metrics_text(self) -> str:
         """vLLM's own metrics in Prometheus text format."""
         return generate_latest(REGISTRY).decode()
+
+
+def samples(names: tuple[str, ...]) -> dict[str, float]:
+    """The named samples of this process's vLLM metrics, added up over their labels."""
+    found: dict[str, float] = {}
+    for family in REGISTRY.restricted_registry(names).collect():
+        for sample in family.samples:
+            if sample.name in names:
+                found[sample.name] = found.get(sample.name, 0.0) + sample.value
+    return found
 
 
 def server_arguments(tier: Tier, folder: Path) -> Namespace:

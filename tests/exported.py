@@ -10,6 +10,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
+from autoscale.policy_terms import Code as ScaleCode
 from cache.consensus import Served
 from cache.gates import Refusal
 from core import errors
@@ -18,6 +19,7 @@ from core.settings import SimulatedEngine
 from deployments.ledger import Ledger
 from deployments.observe import merge
 from deployments.router import Router
+from deployments.scales import families as scale_families
 from deployments.simulated import Simulated
 from ledger.line import Kind, Outcome
 from router.terms import Code
@@ -53,6 +55,7 @@ VALUES: dict[str, dict[str, set[str]]] = {
     "hansom_tokens": {"kind": {"fresh_input", "cached_input", "output"}},
     "hansom_refusals": {"limit": {*LIMITS, "key"}},
     "hansom_soft_limits": {"limit": {"tokens", "usd"}},
+    "hansom_scale_decisions": {"code": set(ScaleCode)},
     "hansom_trace_spans": {"result": {"sent", "failed", "dropped"}},
 }
 
@@ -70,6 +73,8 @@ def families() -> dict[str, tuple[str, frozenset[str]]]:
         found |= of_registry(part._registry)
     for family in text_string_to_metric_families(merge({})):
         found[family.name] = (family.type, frozenset())
+    for one in scale_families({}):
+        found[one.name] = (one.type, frozenset(one._labelnames))  # type: ignore[attr-defined]
     told = pages.rows("docs/metrics.md", "vLLM metric")
     found |= {name: one for name, one in of_vllm().items() if name in told}
     return found
@@ -107,8 +112,9 @@ def of_vllm() -> dict[str, tuple[str, frozenset[str]]]:
 def series() -> dict[str, Series]:
     """Every series name that Prometheus has of them."""
     found: dict[str, Series] = {}
+    once = {"hansom_scrape_failures", *(one.name for one in scale_families({}))}
     for name, (kind, own) in families().items():
-        labels = own | ({"job", "instance"} if name == "hansom_scrape_failures" else _ADDED)
+        labels = own | ({"job", "instance"} if name in once else _ADDED)
         values = {label: frozenset(map(str, some)) for label, some in VALUES.get(name, {}).items()}
         if kind == "counter":
             found[f"{name}_total"] = Series("counter", labels, values)

@@ -386,3 +386,33 @@ class FakeOpenList:
 
     async def close(self) -> None:
         self.closed = True
+
+
+class FakeShelf:
+    """An `autoscale.keep.Shelf` in memory; `failure`, when set, is raised by every operation."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, bytes] = {}
+        self.failure: Exception | None = None
+        self.puts = 0
+
+    def get(self, key: str) -> bytes | None:
+        self._operate()
+        return self.values.get(key)
+
+    def put(self, key: str, value: bytes) -> None:
+        self._operate()
+        self.puts += 1
+        self.values[key] = value
+
+    def delete(self, key: str) -> None:
+        self._operate()
+        self.values.pop(key, None)
+
+    def keys(self, prefix: str) -> list[str]:
+        self._operate()
+        return [key for key in self.values if key.startswith(prefix)]
+
+    def _operate(self) -> None:
+        if self.failure is not None:
+            raise self.failure

@@ -1,5 +1,8 @@
-"""`cluster.yaml` and `config/serve.yaml`: accepted by Ray itself, and in step with gpu.yaml."""
+"""The cluster files and `config/serve.yaml`: accepted by Ray, alike, and in step with gpu.yaml."""
 
+import os
+import re
+import subprocess
 import tomllib
 from copy import deepcopy
 from pathlib import Path
@@ -16,15 +19,24 @@ from ray.serve.schema import (
     ServeDeploySchema,
 )
 
-from core.settings import Tier, load
+from cli.cluster_file import read_cluster
+from cli.cluster_problems import examine
+from core.machines import load_machines
+from core.settings import load
 from deployments.environment import RAY_FLAGS
+from tests.deployments.raylets import NODE_ENV, variables
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = load(ROOT / "config" / "gpu.yaml")
-START_VARIABLES = (
-    "RAY_SERVE_ENABLE_HA_PROXY=1",
-    "RAY_SERVE_THROUGHPUT_OPTIMIZED=1",
-    "RAY_AUTH_MODE=token",
+FILES = ("cluster.yaml", *(f"config/clusters/{name}.yaml" for name in ("aws", "gcp", "local")))
+CLOUDS = FILES[:-1]
+ALIKE = (
+    "file_mounts",
+    "rsync_exclude",
+    "setup_commands",
+    "worker_setup_commands",
+    "idle_timeout_minutes",
+    "upscaling_speed",
 )
 
 
@@ -34,7 +46,6 @@ def read(name: str) -> dict[str, Any]:
 
 
 CLUSTER = read("cluster.yaml")
-NODE_TYPES: dict[str, dict[str, Any]] = CLUSTER["available_node_types"]
 SERVE = read("config/serve.yaml")
 
 
@@ -42,23 +53,9 @@ def ray_accepts(cluster: dict[str, Any]) -> None:
     validate_config(prepare_config(deepcopy(cluster)))
 
 
-def needs(tier: Tier) -> dict[str, float]:
-    return {
-        "CPU": tier.cpus_per_replica,
-        "GPU": float(tier.accelerator.per_replica),
-        **tier.node_resources,
-    }
-
-
-def replicas_on(resources: dict[str, float], tier: Tier) -> int:
-    """How many replicas of `tier` one node of these resources holds."""
-    return min(
-        int(resources.get(name, 0) / amount) for name, amount in needs(tier).items() if amount
-    )
-
-
-def test_ray_accepts_the_cluster_file():
-    ray_accepts(CLUSTER)
+@pytest.mark.parametrize("name", FILES)
+def test_ray_accepts_every_cluster_file(name):
+    ray_accepts(read(name))
 
 
 def test_an_unknown_key_in_the_cluster_file_is_refused():
@@ -78,37 +75,100 @@ def test_more_workers_than_the_cluster_may_have_are_refused():
         ray_accepts(CLUSTER | {"max_workers": 1})
 
 
-@pytest.mark.parametrize("tier", SETTINGS.tiers, ids=lambda tier: tier.name)
-def test_exactly_one_node_type_holds_a_replica_and_there_are_nodes_for_the_most(tier):
-    holds = {
-        name: replicas_on(node["resources"], tier)
-        for name, node in NODE_TYPES.items()
-        if replicas_on(node["resources"], tier)
+@pytest.mark.parametrize("name", [*FILES, "config/kuberay.yaml"])
+def test_every_tier_has_one_kind_of_node_and_nodes_for_its_most_replicas(name):
+    table = load_machines(ROOT / "config" / "nodes.yaml")
+    cluster = read_cluster(ROOT / name, table)
+    checked = examine(SETTINGS, cluster, table)
+    assert checked.problems == ()
+    assert not [note for note in checked.notes if "fits" in note or "no price" in note]
+    for tier in SETTINGS.tiers:
+        assert len(checked.most.where(tier.name)) == 1
+    # A node is not let go while replicas are still held.
+    assert cluster.idle_timeout_s >= max(tier.scaling.hold_s for tier in SETTINGS.tiers)
+
+
+@pytest.mark.parametrize("name", CLOUDS)
+def test_the_cluster_may_have_all_workers_of_all_types_at_once(name):
+    cluster = read(name)
+    types = cluster["available_node_types"]
+    assert types.keys() == {"head", "small-gpu", "large-gpu"}
+    most = sum(node.get("max_workers", 0) for node in types.values())
+    assert cluster["max_workers"] >= most
+
+
+@pytest.mark.parametrize("name", FILES[1:])
+def test_what_is_no_cloud_of_its_own_is_the_same_in_every_file(name):
+    other = read(name)
+    assert {key: other[key] for key in ALIKE} == {key: CLUSTER[key] for key in ALIKE}
+    assert CLUSTER["upscaling_speed"] == 5
+
+
+def started(command: str, folder: Path, gpus: int = 1) -> tuple[list[str], dict[str, str]]:
+    """The arguments and the environment that `ray` gets from a start command."""
+    tools = {
+        "ray": 'printf "%s\\n" "$@" > "$TOLD/arguments" && env > "$TOLD/environment"'
+        ' && pwd > "$TOLD/folder"',
+        "nvidia-smi": "\n".join(["echo GPU"] * gpus),
     }
-    assert len(holds) == 1, holds
-    (name, per_node) = next(iter(holds.items()))
-    assert NODE_TYPES[name]["max_workers"] * per_node >= tier.replicas.max
-    assert NODE_TYPES[name]["min_workers"] * per_node >= tier.replicas.min
+    for tool, script in tools.items():
+        (folder / tool).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / tool).chmod(0o755)
+    (folder / "hansom").symlink_to(ROOT)
+    environment = {"HOME": str(folder), "TOLD": str(folder), "RAY_HEAD_IP": "10.0.0.1"}
+    environment["PATH"] = f"{folder}:{os.environ['PATH']}"
+    # This machine may not allow as many open files.
+    whole = "ulimit() { test \"$*\" = '-n 65536'; }; " + command
+    subprocess.run(["bash", "-c", whole], env=environment, check=True)
+    assert (folder / "folder").read_text().strip().endswith("hansom")
+    lines = (folder / "environment").read_text().splitlines()
+    got = dict(line.split("=", 1) for line in lines if "=" in line)
+    return (folder / "arguments").read_text().splitlines(), got
 
 
-def test_the_cluster_may_have_all_workers_of_all_types_at_once():
-    most = sum(node.get("max_workers", 0) for node in NODE_TYPES.values())
-    assert CLUSTER["max_workers"] >= most
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("kind", ["head", "worker"])
+def test_every_ray_start_has_our_flags_and_the_projects_folder(name, kind, tmp_path):
+    stop, start = read(name)[f"{kind}_start_ray_commands"]
+    assert stop == "ray stop"
+    arguments, environment = started(start, tmp_path)
+    wanted = RAY_FLAGS | {"RAY_AUTH_MODE": "token"}
+    assert {key: environment.get(key) for key in wanted} == wanted
+    haproxy = Path(environment["RAY_SERVE_HAPROXY_BINARY_PATH"])
+    assert os.access(haproxy, os.X_OK)
+    joins = ["--head", "--port=6379"] if kind == "head" else ["--address=10.0.0.1:6379"]
+    assert arguments[: 1 + len(joins)] == ["start", *joins]
 
 
-def test_every_ray_start_has_the_three_variables_and_the_projects_folder():
-    commands = CLUSTER["head_start_ray_commands"] + CLUSTER["worker_start_ray_commands"]
-    starts = [command for command in commands if "ray start" in command]
-    assert len(starts) == 2
-    for start in starts:
-        assert start.startswith("cd ~/hansom && ")
-        variables = start.split("ray start")[0].split()
-        assert [each for each in START_VARIABLES if each not in variables] == []
+def test_the_environment_of_nodes_is_our_flags_and_what_only_clusters_need():
+    told = variables(NODE_ENV)
+    assert {name: told[name] for name in RAY_FLAGS} == RAY_FLAGS
+    more = told.keys() - RAY_FLAGS.keys()
+    assert more - {"RAY_AUTH_MODE", "RAY_SERVE_HAPROXY_BINARY_PATH"} == {
+        f"RAY_health_check_{name}"
+        for name in ("initial_delay_ms", "period_ms", "timeout_ms", "failure_threshold")
+    }
 
 
-def test_every_node_is_installed_by_make():
-    assert any("make install" in command for command in CLUSTER["head_setup_commands"])
-    assert any("make install-gpu" in command for command in CLUSTER["worker_setup_commands"])
+@pytest.mark.parametrize(("gpus", "resource"), [(1, "small_gpu"), (4, "large_gpu")])
+def test_a_host_of_ones_own_gets_its_resource_by_its_gpus(gpus, resource, tmp_path):
+    (_, start) = read("config/clusters/local.yaml")["worker_start_ray_commands"]
+    arguments, _ = started(start, tmp_path, gpus)
+    assert arguments[-1] == f'--resources={{"{resource}": 1}}'
+
+
+def test_ones_own_hosts_are_started_by_the_autoscaler_that_can(tmp_path):
+    (_, start) = read("config/clusters/local.yaml")["head_start_ray_commands"]
+    arguments, environment = started(start, tmp_path)
+    assert environment["RAY_enable_autoscaler_v2"] == "0"
+    assert arguments[-1] == '--resources={"control": 1}'
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_node_is_installed_by_make(name):
+    cluster = read(name)
+    assert any("make install" in command for command in cluster["head_setup_commands"])
+    assert any("make install-gpu" in command for command in cluster["worker_setup_commands"])
 
 
 def test_every_package_is_copied_to_the_nodes_and_no_path_belongs_to_one_machine():
@@ -119,6 +179,12 @@ def test_every_package_is_copied_to_the_nodes_and_no_path_belongs_to_one_machine
     assert [name for name in sorted(wanted) if mounts.get(f"~/hansom/{name}") != name] == []
     assert [path for path in mounts.values() if path.startswith("/")] == []
     assert mounts["~/.ray/auth_token"] == "~/.ray/auth_token"
+
+
+def test_what_all_nodes_must_reach_is_no_address_of_one_of_them():
+    assert SETTINGS.cache.redis_url is not None
+    assert not re.search(r"unix:|localhost|127\.", SETTINGS.cache.redis_url)
+    assert SETTINGS.server.node_resources == {"control": 0.001}
 
 
 def test_serve_accepts_the_deploy_file():
@@ -154,17 +220,3 @@ def test_the_deploy_file_has_the_tiers_and_the_port_of_the_settings():
     assert named == [tier.name for tier in SETTINGS.tiers]
     assert SERVE["http_options"]["port"] == SETTINGS.server.port
     assert SERVE["http_options"]["host"] == SETTINGS.server.host
-
-
-def test_every_ray_start_has_the_flags_that_a_local_cluster_gets() -> None:
-    starts = [
-        command
-        for key in ("head_start_ray_commands", "worker_start_ray_commands")
-        for command in CLUSTER[key]
-        if "ray start" in command
-    ]
-    assert len(starts) == 2
-    for command in starts:
-        for name, value in RAY_FLAGS.items():
-            assert f"{name}={value}" in command
-        assert "RAY_SERVE_HAPROXY_BINARY_PATH=~/hansom/deployments/haproxy.sh" in command

@@ -178,7 +178,7 @@ def test_callers_of_one_cold_key_at_both_gateways_share_one_generation(books: Bo
     try:
         wait(lambda: billed() == cost, 10)
     except TimeoutError:
-        assert billed() == cost, [(l.kind, l.cost_usd_micros, l.total_s) for l in books.of(ids)]
+        assert billed() == cost, [(one.kind, one.cost_usd_micros) for one in books.of(ids)]
     told = {"kind": "joined", "app": "gateway"}
     by_gateway = [
         books.serving.metric("hansom_shared_requests_total", replica=str(at), **told)

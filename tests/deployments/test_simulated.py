@@ -115,12 +115,12 @@ async def test_no_more_than_the_set_number_run_at_once() -> None:
     one = engine(ttft_s=0.2, max_concurrent=2)
     tasks = [asyncio.create_task(post(one)) for _ in range(5)]
     await asyncio.sleep(0.05)
-    assert (one.signal().running, one.signal().waiting) == (2, 3)
+    assert (one.report().running, one.report().waiting) == (2, 3)
     told = gauges(one)
     assert told["hansom_simulated_running_requests"] == 2
     assert told["hansom_simulated_waiting_requests"] == 3
     await asyncio.gather(*tasks)
-    assert (one.signal().running, one.signal().waiting) == (0, 0)
+    assert (one.report().running, one.report().waiting) == (0, 0)
 
 
 @pytest.mark.parametrize("place", ["running", "waiting"])
@@ -130,12 +130,12 @@ async def test_a_client_that_leaves_gives_its_place_back(place: str) -> None:
     await asyncio.sleep(0.02)
     tasks[place == "waiting"].cancel()
     await asyncio.sleep(0.02)
-    assert (one.signal().running, one.signal().waiting) == (1, 0)
+    assert (one.report().running, one.report().waiting) == (1, 0)
     assert gauges(one)["hansom_simulated_aborted_requests"] == 1
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    assert one.signal().running == 0
+    assert one.report().running == 0
 
 
 async def test_it_is_always_healthy_and_starts_at_once() -> None:

@@ -1,4 +1,4 @@
-"""The tiers land on the node types that the settings name."""
+"""The tiers land on the node types that the settings name, and on whole groups of GPUs."""
 
 import json
 import socket
@@ -8,28 +8,22 @@ import tempfile
 from pathlib import Path
 
 import pytest
-import yaml
+
+from tests.deployments import raylets
 
 pytestmark = pytest.mark.ray
 
 
-def _config(folder: Path) -> Path:
-    raw = yaml.safe_load(Path("config/simulated.yaml").read_text())
-    for tier, gpus in zip(raw["tiers"], (1, 4), strict=True):
-        tier["accelerator"] = {"type": "fake", "per_replica": gpus}
-        tier["node_resources"] = {f"{tier['name']}_gpu": 0.01}
-        tier["replicas"] = {"min": 1, "max": 1}
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        raw["server"] = {"port": free.getsockname()[1]}
-    path = folder / "two-nodes.yaml"
-    path.write_text(yaml.safe_dump(raw))
-    return path
+        return int(free.getsockname()[1])
 
 
 def test_each_tier_runs_on_the_node_type_its_settings_name(redis_url: str) -> None:
     with tempfile.TemporaryDirectory(prefix="hn-") as folder:
-        config = _config(Path(folder))
+        two = {"replicas": {"min": 2, "max": 2}}
+        config = raylets.simulated(Path(folder), free_port(), "small", "large", large=two)
         done = subprocess.run(
             [sys.executable, "-m", "tests.deployments.two_nodes", config, redis_url, folder],
             capture_output=True,
@@ -40,5 +34,12 @@ def test_each_tier_runs_on_the_node_type_its_settings_name(redis_url: str) -> No
     seen = next(
         json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"landed"')
     )
-    assert seen["landed"] == {"small": ["small_gpu"], "large": ["large_gpu"]}
+    assert seen["landed"] == {"small": ["small_gpu"], "large": ["large_gpu", "large_gpu"]}
     assert seen["answers"] == {"small": [200, "small"], "large": [200, "large"]}
+    # One placement group to a tensor-parallel replica: four GPUs of one node that it shares with
+    # nobody. The small tier needs none.
+    assert seen["gpus"] == {"small": [["0"]], "large": [list("0123"), list("4567")]}
+    assert [group["strategy"] for group in seen["groups"]] == ["STRICT_PACK", "STRICT_PACK"]
+    for group in seen["groups"]:
+        assert group["nodes"] == ["large_gpu"]
+        assert [bundle["GPU"] for bundle in group["bundles"]] == [4.0]

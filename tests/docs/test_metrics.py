@@ -14,6 +14,7 @@ from deployments import vllm_engine
 from deployments.ledger import Ledger
 from deployments.observe import merge
 from deployments.router import Router
+from deployments.scales import families
 from deployments.simulated import Simulated
 from tests.deployments.rig import settings_of
 from tests.docs import pages
@@ -40,7 +41,7 @@ async def test_every_metric_is_told_with_its_type_and_none_that_is_gone():
         **exposed(await router.metrics_text()),
         **exposed(await ledger.metrics_text()),
         **exposed(simulated.metrics_text()),
-        **exposed(merge({})),
+        **exposed(merge({}, families({}))),
     }
     told = {name: cells[0] for name, cells in pages.rows(PAGE, "metric").items()}
     assert told == in_code
@@ -66,4 +67,5 @@ def test_the_engines_own_metrics_that_are_told_or_read_exist_in_the_pinned_vllm(
     known = {name for file in sources for name in re.findall(r'"(vllm:\w+)"', file.read_text())}
     told = set(pages.rows(PAGE, "vLLM metric"))
     assert told - known == set()
-    assert set(vllm_engine._SIGNALS) <= told
+    read = {re.sub("_(total|sum|count)$", "", one) for one in vllm_engine.READ}
+    assert read <= told

@@ -1,0 +1,94 @@
+"""The load of the next minutes as a floor: a level, plus a quantile of how much it was passed.
+
+    floor = level + Q_q(residuals)        residual(t) = max of load in (t, t + 5 min] - level(t)
+
+`level` is an exponentially weighted mean over `LEVEL_S`; load is a mean over one minute. Residuals
+are those of the last `RESIDUALS` minutes, so the quantile is calibrated by what happened, without
+a model of the noise (split conformal, arXiv 1604.04173, on a sliding window).
+
+Promises: pure; what is remembered is bounded and JSON-able; a higher load now never lowers the
+floor now. On load of a steady law the floor covers the next five minutes' maximum with probability
+q; each start of a burst is missed.
+Not covered: seasons of the day and the week; an operator can set known peaks.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+LEVEL_S = 120.0
+MINUTE_S = 60.0
+HORIZON_MINUTES = 5
+RESIDUALS = 360
+LEAST_RESIDUALS = 20
+"""Fewer say nothing of a quantile; the floor is then the level."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decayed:
+    """A sum and its weight, both of which fade by exp(-elapsed / window): a mean of the recent."""
+
+    total: float = 0.0
+    weight: float = 0.0
+
+    def after(self, total: float, weight: float, elapsed_s: float, window_s: float) -> Decayed:
+        """With more added, `elapsed_s` later."""
+        kept = math.exp(-elapsed_s / window_s)
+        return Decayed(self.total * kept + total, self.weight * kept + weight)
+
+    def mean(self, otherwise: float = 0.0) -> float:
+        """Total by weight; `otherwise` while there is no weight to speak of."""
+        return self.total / self.weight if self.weight > 1e-200 else otherwise
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What is remembered of the load.
+
+    `pending` holds (level, maximum since) of minutes whose five minutes are not over, oldest
+    first; `residuals` those that are.
+    """
+
+    level: Decayed = field(default_factory=Decayed)
+    minute_load_s: float = 0.0
+    minute_s: float = 0.0
+    pending: tuple[tuple[float, float], ...] = ()
+    residuals: tuple[float, ...] = ()
+
+    def after(self, load: float, seconds: float) -> Forecast:
+        """After `seconds` at a load of `load`; 0 seconds change nothing."""
+        if seconds <= 0:
+            return self
+        told = replace(
+            self,
+            level=self.level.after(load * seconds, seconds, seconds, LEVEL_S),
+            minute_load_s=self.minute_load_s + load * seconds,
+            minute_s=self.minute_s + seconds,
+        )
+        return told._minute_over() if told.minute_s >= MINUTE_S else told
+
+    def _minute_over(self) -> Forecast:
+        load = self.minute_load_s / self.minute_s
+        pending = tuple((level, max(most, load)) for level, most in self.pending)
+        residuals = self.residuals
+        if len(pending) >= HORIZON_MINUTES:
+            level, most = pending[0]
+            pending, residuals = pending[1:], (*residuals, most - level)[-RESIDUALS:]
+        # One that spans several minutes, after a silence, says nothing of the minutes in it.
+        if self.minute_s >= HORIZON_MINUTES * MINUTE_S:
+            pending = ()
+        return Forecast(self.level, pending=(*pending, (self.level.mean(), 0.0)),
+                        residuals=residuals)  # fmt: skip
+
+    def upper(self, quantile: float) -> float:
+        """The load that the next five minutes do not pass, with probability `quantile`."""
+        return self.level.mean() + self.headroom(quantile)
+
+    def headroom(self, quantile: float) -> float:
+        """The quantile of the residuals, with (n + 1) q of them at or below it; 0 at the least."""
+        n = len(self.residuals)
+        if n < LEAST_RESIDUALS:
+            return 0.0
+        rank = min(n, math.ceil((n + 1) * quantile))
+        return max(0.0, sorted(self.residuals)[rank - 1])

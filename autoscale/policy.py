@@ -1,0 +1,192 @@
+"""How many replicas a tier is to have: a pure function, run live and by the replay alike.
+
+The load asks for a number (`autoscale.policy_terms`). Up: at once, by a step that is capped for
+each `up_period_s`. Down: to the most that was asked for within the hold, in small steps. The hold
+is `hold_s`, and twice the time that a replica takes to start, as it is learned from those that did:
+what is taken away sooner than it can be had back is paid for and never serves. Traffic whose peaks
+pass its mean by `burst_ratio` is held for `burst_hold_s`.
+
+Promises: the same view, memory, rules and profile give the same decision; no I/O, no clock; never
+raises, whatever the numbers in the view. The bounds hold always: `min_replicas` first, then cost
+and `max_replicas`, then floors. With all else equal more arrivals, waiting tokens or KV use never
+want fewer replicas. While a replica that is starting is younger than its lead none is taken away,
+as Serve cancels those first. A tier goes to zero only when it was idle for `idle_s` and no known
+peak is near, and is woken by one held call. Without news of the traffic the number stays.
+Not covered: what tiers share (`autoscale.together`), and where replicas land (`autoscale.nodes`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from autoscale.policy_learn import bursty, learn
+from autoscale.policy_memory import FINE_S, Memory
+from autoscale.policy_seen import Seen, see
+from autoscale.policy_terms import Code, Terms, terms
+from autoscale.profile import EngineProfile
+from autoscale.rules import ScalingRules
+from autoscale.signals import View, Wanted
+
+__all__ = ["Code", "Memory", "decide"]
+
+PATIENCE = 0.1
+"""For what share of a replica's lead a backlog must last to count, and how long at the most:"""
+LONGEST_PATIENCE_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """All that a decision looks at. `hold_s` and `lead_s` are as learned before this view."""
+
+    seen: Seen
+    memory: Memory
+    rules: ScalingRules
+    terms: Terms
+    need: int
+    keep: int
+    hold_s: float
+    lead_s: float
+
+
+def decide(
+    view: View, memory: Memory, rules: ScalingRules, profile: EngineProfile
+) -> tuple[Wanted, Memory]:
+    """Replicas wanted now, and what to remember; `Memory.new()` begins."""
+    scaling = rules.scaling
+    seen = see(view, memory.now_s or 0.0, scaling, profile)
+    lead_s, known = memory.lead_s(profile.lead_s), memory.now_s is not None
+    hold_s = max(scaling.hold_s, 2 * lead_s)
+    # By what was known before: else a call more could end the burst that it belongs to.
+    if bursty(memory.bursts, scaling.burst_ratio):
+        hold_s = max(hold_s, scaling.burst_hold_s)
+    memory, costs = learn(memory, seen, view, scaling, profile)
+    asked = terms(seen, memory, costs, scaling, profile)
+    # A queue that drains by itself before a replica could start is no reason to ask for one.
+    lasts_s = min(LONGEST_PATIENCE_S, PATIENCE * lead_s)
+    lows = memory.lows.after(-asked.backlog, seen.now_s, lasts_s, FINE_S)
+    asked = replace(asked, backlog=-lows.since(seen.now_s - lasts_s))
+    # A new memory holds what there is, as if it had been asked for just now.
+    asked_for = asked.raw if known else max(asked.raw, seen.target)
+    highs = memory.highs.after(asked_for, seen.now_s, max(hold_s, scaling.burst_hold_s))
+    memory = replace(memory, highs=highs, lows=lows)
+    slack = scaling.hysteresis_replicas
+    scene = _Scene(
+        seen, memory, rules, asked,
+        need=_whole(asked.raw - slack),
+        keep=_whole(highs.since(seen.now_s - hold_s) - slack),
+        hold_s=hold_s,
+        lead_s=lead_s,
+    )  # fmt: skip
+    wanted = _bounded(_wish(scene), scene, profile)
+    return wanted, _moved(scene, wanted.replicas)
+
+
+def _whole(replicas: float) -> int:
+    return max(0, math.ceil(replicas))
+
+
+def _wish(scene: _Scene) -> Wanted:
+    """What the load asks for, whatever the bounds."""
+    seen, target = scene.seen, scene.seen.target
+    if target == 0:
+        return _woken(scene)
+    silent_s = seen.now_s - scene.memory.told_s
+    if silent_s > scene.rules.scaling.stale_s:
+        return Wanted(target, Code.STALE, f"no news of the traffic for {silent_s:.0f} s")
+    if _sleepy(scene):
+        return _down(scene, 0)
+    if scene.need > target:
+        return _up(scene)
+    if max(1, scene.keep) < target:
+        return _down(scene, max(1, scene.keep))
+    if scene.need < target:
+        lately = f"as many were asked for in the last {scene.hold_s:.0f} s"
+        return Wanted(target, Code.HOLD, f"{scene.terms.words}; {lately}")
+    return Wanted(target, Code.STEADY, scene.terms.words)
+
+
+def _woken(scene: _Scene) -> Wanted:
+    seen = scene.seen
+    if not (seen.held or seen.held_tokens or seen.arrived):
+        return Wanted(0, Code.ASLEEP, "nobody asks for it")
+    calls = f"{max(seen.held, seen.arrived):.0f} calls came while it was asleep"
+    return Wanted(max(1, scene.need), Code.WAKE, f"{calls}; {scene.terms.words}")
+
+
+def _up(scene: _Scene) -> Wanted:
+    target, cap = scene.seen.target, _up_cap(scene)
+    words = scene.terms.words
+    if cap < scene.need:
+        words += f"; {scene.need} in steps, up to {cap} now"
+    return Wanted(max(target, min(scene.need, cap)), scene.terms.code, words)
+
+
+def _up_cap(scene: _Scene) -> int:
+    scaling = scene.rules.scaling
+    base = scene.memory.up_base if _still_rising(scene) else scene.seen.target
+    return base + max(scaling.up_step_replicas, math.ceil(base * scaling.up_step_ratio))
+
+
+def _still_rising(scene: _Scene) -> bool:
+    """Whether the period of the last step up is not over."""
+    up_s = scene.memory.up_s
+    return up_s is not None and 0 <= scene.seen.now_s - up_s < scene.rules.scaling.up_period_s
+
+
+def _sleepy(scene: _Scene) -> bool:
+    """Whether the tier may go to zero: idle for long, and less than a call expected in a lead."""
+    seen, memory, scaling = scene.seen, scene.memory, scene.rules.scaling
+    if scene.rules.floor or not seen.idle or not seen.queues:
+        return False
+    if scene.rules.peak_floor(seen.now_s, scene.lead_s):
+        return False
+    return seen.now_s - memory.busy_s >= scaling.idle_s
+
+
+def _down(scene: _Scene, keep: int) -> Wanted:
+    """Towards `keep`, by one step, unless something speaks against it."""
+    seen, scaling, target = scene.seen, scene.rules.scaling, scene.seen.target
+    words = scene.terms.words
+    ages_s = [seen.now_s - asked_s for asked_s in seen.starting]
+    if young := sum(age_s < scene.lead_s for age_s in ages_s):
+        why = f"{young} starting, which takes {scene.lead_s:.0f} s: none is taken away"
+        return Wanted(target, Code.STARTING, f"{words}; {why}")
+    if not seen.queues:
+        return Wanted(target, Code.STALE, f"{words}: none is taken away")
+    down_s = scene.memory.down_s
+    if down_s is not None and 0 <= seen.now_s - down_s < scaling.down_period_s:
+        why = f"the last was taken away {seen.now_s - down_s:.0f} s ago"
+        return Wanted(target, Code.HOLD, f"{words}; {why}")
+    fewer = max(keep, target - max(1, math.floor(target * scaling.down_step_ratio)))
+    if fewer == 0:
+        idle_s = seen.now_s - scene.memory.busy_s
+        return Wanted(0, Code.IDLE, f"nobody asked for it in the last {idle_s:.0f} s")
+    return Wanted(fewer, Code.SPARE, f"{words}; {keep} are enough by the last {scene.hold_s:.0f} s")
+
+
+def _bounded(wish: Wanted, scene: _Scene, profile: EngineProfile) -> Wanted:
+    """Within the bounds; one replica at least, unless the tier is or goes to sleep."""
+    rules = scene.rules
+    most, floor = rules.ceiling(profile), rules.floor
+    peak = rules.peak_floor(scene.seen.now_s, scene.lead_s)
+    least = max(floor, peak, 0 if wish.code in (Code.IDLE, Code.ASLEEP) else 1)
+    if wish.replicas < least <= most:
+        code = Code.PEAK if peak > floor else Code.FLOOR
+        why = "a known peak asks for" if code is Code.PEAK else "the least are"
+        return Wanted(least, code, f"{wish.reason}; {why} {least}")
+    if max(wish.replicas, least) > most:
+        code = Code.COST if most < rules.max_replicas else Code.CEILING
+        why = f"at {profile.usd_per_hour:g} USD an hour" if code is Code.COST else "set"
+        return Wanted(most, code, f"{wish.reason}; the most are {most}, {why}")
+    return wish
+
+
+def _moved(scene: _Scene, replicas: int) -> Memory:
+    """The memory, with the step that was taken."""
+    memory, now_s, target = scene.memory, scene.seen.now_s, scene.seen.target
+    if replicas < target:
+        return replace(memory, down_s=now_s)
+    if replicas > target and not _still_rising(scene):
+        return replace(memory, up_s=now_s, up_base=target)
+    return memory

@@ -1,0 +1,111 @@
+"""From one view to the next: what the scaling policy remembers.
+
+Promises: pure; a clock that steps back counts as one that stood still.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from autoscale.forecast import Decayed
+from autoscale.policy_memory import MOST_STARTS, Bursts, Memory
+from autoscale.policy_seen import Seen, clock
+from autoscale.profile import EngineProfile
+from autoscale.signals import View
+from autoscale.work import Costs
+from core.scaling import Scaling
+
+LENGTHS_S = 600.0
+WAITS_S = 60.0
+BURST_BIN_S = 10.0
+BURST_S = 1800.0
+
+
+def learn(
+    memory: Memory, seen: Seen, view: View, scaling: Scaling, profile: EngineProfile
+) -> tuple[Memory, Costs]:
+    """The memory with one more view in it, and what a request costs by it."""
+    before_s = seen.now_s if memory.now_s is None else memory.now_s
+    elapsed_s = max(0.0, seen.now_s - before_s)
+    first = memory.now_s is None
+    heard = first or seen.seconds > 0
+    memory = replace(
+        memory,
+        now_s=seen.now_s,
+        told_s=seen.now_s if heard else memory.told_s,
+        busy_s=seen.now_s if first or not seen.idle else min(memory.busy_s, seen.now_s),
+        waits=_waits(memory, seen, elapsed_s, scaling, profile),
+        batch_since_s=_batch_since_s(memory, seen),
+        starts=_starts(memory, seen, view, profile),
+        known=tuple(load.id for load in view.ready),
+        was_starting=len(seen.starting),
+    )
+    if seen.seconds <= 0:
+        return memory, Costs.of(memory.input, memory.output, scaling.slo, profile)
+    inputs = memory.input.after(seen.input_tokens, seen.arrived, seen.seconds, LENGTHS_S)
+    outputs = memory.output.after(seen.output_tokens, seen.finished, seen.seconds, LENGTHS_S)
+    costs = Costs.of(inputs, outputs, scaling.slo, profile)
+    work = costs.work(seen.fresh_tokens, seen.arrived - seen.batch_arrived)
+    batch = costs.work(seen.batch_tokens, seen.batch_arrived)
+    seconds, window_s = seen.seconds, scaling.rate_window_s
+    return replace(
+        memory,
+        input=inputs,
+        output=outputs,
+        work=memory.work.after(work, seconds, seconds, window_s),
+        batch_work=memory.batch_work.after(batch, seconds, seconds, scaling.batch.delay_s + 1),
+        bursts=_bursts(memory.bursts, work, seconds, seen.now_s),
+        forecast=memory.forecast.after(work / seconds, seconds),
+    ), costs
+
+
+def bursty(bursts: Bursts, ratio: float) -> bool:
+    """Whether the work of 10 s passed the mean of half an hour `ratio` times over, lately."""
+    mean = bursts.mean.mean()
+    return mean > 0 and bursts.peaks.since(-math.inf) > ratio * mean
+
+
+def _waits(
+    memory: Memory, seen: Seen, elapsed_s: float, scaling: Scaling, profile: EngineProfile
+) -> Decayed:
+    """The worse of TTFT and TPOT by its SLO, over a minute."""
+    slo = scaling.slo
+    prompt_s = memory.input.mean() / profile.prefill_tokens_per_s
+    ratios = (
+        [] if seen.ttft_s is None else [seen.ttft_s / (slo.ttft_s + slo.ttft_factor * prompt_s)]
+    )
+    ratios += [] if seen.tpot_s is None else [seen.tpot_s / slo.tpot_s]
+    if not ratios:
+        return memory.waits.after(0.0, 0.0, elapsed_s, WAITS_S)
+    return memory.waits.after(max(ratios), 1.0, elapsed_s, WAITS_S)
+
+
+def _batch_since_s(memory: Memory, seen: Seen) -> float | None:
+    """Since when there is work of the batch lane."""
+    if not (seen.batch_arrived or seen.batch_waiting_tokens):
+        return None if not seen.ongoing else memory.batch_since_s
+    since_s = seen.now_s if memory.batch_since_s is None else memory.batch_since_s
+    return min(since_s, seen.now_s)
+
+
+def _starts(memory: Memory, seen: Seen, view: View, profile: EngineProfile) -> tuple[float, ...]:
+    """How long replicas took that are ready now and were not before.
+
+    One that was only out of sight has been there for longer than any start may take.
+    """
+    if not memory.was_starting:
+        return memory.starts
+    known = frozenset(memory.known)
+    fresh = [load for load in view.ready if load.id not in known]
+    took = [seen.now_s - clock(load.started_s, seen.now_s) for load in fresh]
+    took = [took_s for took_s in took if 0 < took_s < 4 * profile.lead_s]
+    return (*memory.starts, *took)[-MOST_STARTS:]
+
+
+def _bursts(bursts: Bursts, work: float, seconds: float, now_s: float) -> Bursts:
+    mean = bursts.mean.after(work, seconds, seconds, BURST_S)
+    bin_work, bin_s = bursts.bin_work + work, bursts.bin_s + seconds
+    if bin_s < BURST_BIN_S:
+        return Bursts(bin_work, bin_s, mean, bursts.peaks)
+    return Bursts(mean=mean, peaks=bursts.peaks.after(bin_work / bin_s, now_s, BURST_S))

@@ -1,0 +1,136 @@
+"""A view, summed up and made safe: finite numbers, none negative, and what is missing said.
+
+Promises: never raises, whatever numbers a `View` holds. Replicas whose news are older than
+`stale_s` are taken to be like the others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+
+from autoscale.profile import EngineProfile
+from autoscale.signals import Load, View
+from core.scaling import Scaling
+
+MOST = 1e12
+MOST_REPLICAS = 10_000
+LEAST_S = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One tier now. Tokens and counts are sums over its replicas.
+
+    `seconds` of traffic are 0 where none was told. `queues` is whether any replica's queue is
+    known, `kv_tokens` None where no KV use is. `waiting_tokens` are of interactive calls alone;
+    `wait_ratio` is the worst of TTFT and TPOT by its SLO, None where nothing ended.
+    """
+
+    now_s: float
+    target: int
+    ready: int
+    starting: tuple[float, ...]
+    seconds: float
+    arrived: float
+    fresh_tokens: float
+    batch_arrived: float
+    batch_tokens: float
+    input_tokens: float
+    finished: float
+    output_tokens: float
+    held: float
+    held_tokens: float
+    queues: bool
+    ongoing: float
+    waiting_tokens: float
+    batch_waiting_tokens: float
+    kv_tokens: float | None
+    ttft_s: float | None
+    tpot_s: float | None
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody wants anything of the tier."""
+        return not (self.arrived or self.held or self.held_tokens or self.ongoing
+                    or self.waiting_tokens or self.batch_waiting_tokens)  # fmt: skip
+
+
+def clean(value: float | None) -> float:
+    """A finite number in [0, MOST]; 0 for what is missing or not a number."""
+    if value is None or value != value or value <= 0:
+        return 0.0
+    return float(value) if value < MOST else MOST
+
+
+def see(view: View, otherwise_s: float, scaling: Scaling, profile: EngineProfile) -> Seen:
+    """Sum a view up; `otherwise_s` stands for a clock that is not a number."""
+    now_s = clock(view.now_s, otherwise_s)
+    traffic = view.traffic
+    fresh = [load for load in view.ready if now_s - clean(load.at_s) <= scaling.stale_s]
+    share = len(view.ready) / len(fresh) if fresh else 0.0
+    input_tokens = clean(traffic.input_tokens)
+    arrived, batch = clean(traffic.arrived), clean(traffic.batch_arrived)
+    batch_tokens = min(clean(traffic.batch_input_tokens), input_tokens)
+    waiting, batch_waiting = _waiting_tokens(fresh)
+    return Seen(
+        now_s=now_s,
+        target=int(min(clean(view.target), MOST_REPLICAS)),
+        ready=len(view.ready),
+        starting=tuple(clock(at_s, now_s) for at_s in islice(view.starting, MOST_REPLICAS)),
+        seconds=_seconds(traffic.seconds),
+        arrived=arrived,
+        fresh_tokens=max(0.0, input_tokens - batch_tokens - clean(traffic.cached_tokens)),
+        batch_arrived=min(batch, arrived),
+        batch_tokens=batch_tokens,
+        input_tokens=input_tokens,
+        finished=clean(traffic.finished),
+        output_tokens=clean(traffic.output_tokens),
+        held=clean(traffic.held),
+        held_tokens=clean(traffic.held_tokens),
+        queues=bool(fresh) or not view.ready,
+        ongoing=sum(clean(load.running) + clean(load.waiting) for load in fresh),
+        waiting_tokens=waiting * share,
+        batch_waiting_tokens=batch_waiting * share,
+        kv_tokens=_kv_tokens(fresh, len(view.ready), profile),
+        ttft_s=_mean([load.ttft_s for load in fresh]),
+        tpot_s=_mean([load.tpot_s for load in fresh]),
+    )
+
+
+def clock(value: float, otherwise_s: float) -> float:
+    """`value` if it can be a time, to within a few thousand years."""
+    return float(value) if -MOST < value < MOST else otherwise_s
+
+
+def _seconds(value: float) -> float:
+    """A time that rates can be taken over, or 0."""
+    return max(clean(value), LEAST_S) if clean(value) else 0.0
+
+
+def _waiting_tokens(fresh: list[Load]) -> tuple[float, float]:
+    """Of interactive calls, and of the batch lane, whose prompts are taken to be as long."""
+    interactive = batch = 0.0
+    for load in fresh:
+        tokens, of_batch = clean(load.waiting_tokens), clean(load.batch_waiting)
+        part = min(1.0, of_batch / clean(load.waiting)) if of_batch and load.waiting > 0 else 0.0
+        interactive += tokens * (1 - part)
+        batch += tokens * part
+    return interactive, batch
+
+
+def _kv_tokens(fresh: list[Load], ready: int, profile: EngineProfile) -> float | None:
+    """Tokens in all KV caches; None where no replica tells."""
+    known = [
+        min(clean(load.kv_use_ratio), 1.0)
+        for load in fresh
+        if load.kv_use_ratio is not None and load.kv_use_ratio == load.kv_use_ratio
+    ]
+    if not known:
+        return None if ready else 0.0
+    return sum(known) / len(known) * ready * profile.kv_tokens
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [clean(value) for value in values if value is not None and value == value]
+    return sum(known) / len(known) if known else None

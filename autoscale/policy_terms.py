@@ -1,0 +1,171 @@
+"""How many replicas each signal asks for, and the code and the words for it.
+
+With W the work that arrives, in replica-seconds per second (`autoscale.work`):
+
+    rate      W / utilisation
+    kv        tokens in KV caches / (kv_ceiling * KV cache of a replica)
+    slo       one more than are ready, while TTFT or TPOT is over its SLO and none is starting
+    forecast  (level + quantile of what it was passed by) / forecast_utilisation
+    batch     (W + work of the batch lane) / batch.utilisation, after batch.delay_s
+    backlog   seconds of prefill that wait / drain_s, and the KV caches that they fill; on top
+
+What is in the replicas, `kv` and `backlog`, adds `surge_ratio` of the other terms at the most, or
+what makes one more than are ready. A
+queue and full KV caches grow for as long as replicas start: ordered by their size alone, replicas
+come in such numbers when they are gone.
+
+Promises: pure; more arrivals, tokens that wait, KV use or waiting never ask for fewer.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+from autoscale.policy_memory import Memory
+from autoscale.policy_seen import Seen
+from autoscale.profile import EngineProfile
+from autoscale.work import Costs
+from core.scaling import Scaling
+
+
+class Code(StrEnum):
+    """What decided, for metrics.
+
+    `rate` to `backlog` ask for more; `steady` and `hold` leave the number as it is (the load asks
+    for it, or asked for it lately), so do `starting` (nothing is taken away while a replica starts)
+    and `stale` (nothing is known); `spare` takes away. `idle` stops the last replica, `asleep`
+    leaves it so and `wake` starts it. `floor`, `peak`, `ceiling`, `cost` and `budget` are bounds.
+    """
+
+    RATE = "rate"
+    KV = "kv"
+    SLO = "slo"
+    FORECAST = "forecast"
+    BATCH = "batch"
+    BACKLOG = "backlog"
+    STEADY = "steady"
+    HOLD = "hold"
+    STARTING = "starting"
+    STALE = "stale"
+    SPARE = "spare"
+    IDLE = "idle"
+    ASLEEP = "asleep"
+    WAKE = "wake"
+    FLOOR = "floor"
+    PEAK = "peak"
+    CEILING = "ceiling"
+    COST = "cost"
+    BUDGET = "budget"
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Replicas by signal, 0 for one that says nothing; `work` is W."""
+
+    work: float
+    rate: float
+    kv: float
+    slo: float
+    forecast: float
+    batch: float
+    backlog: float
+    surge_ratio: float
+    ready: int
+    blind: str = ""
+
+    @property
+    def raw(self) -> float:
+        """Replicas asked for, in fractions."""
+        steady = max(self.rate, self.slo, self.forecast, self.batch)
+        most = max((1 + self.surge_ratio) * max(1.0, steady), self.ready + 1.0)
+        return max(steady, min(max(steady, self.kv) + self.backlog, most))
+
+    @property
+    def code(self) -> Code:
+        """The term that matters most."""
+        base = {
+            Code.RATE: self.rate,
+            Code.KV: self.kv,
+            Code.SLO: self.slo,
+            Code.FORECAST: self.forecast,
+            Code.BATCH: self.batch,
+        }
+        most = max(base, key=lambda code: base[code])
+        return Code.BACKLOG if self.backlog > base[most] else most
+
+    @property
+    def words(self) -> str:
+        """All terms that ask for anything, with their numbers."""
+        told = {
+            f"work of {self.work:.2f} replicas asks for": self.rate,
+            "KV cache": self.kv,
+            "waits over the SLO": self.slo,
+            "forecast": self.forecast,
+            "batch lane": self.batch,
+            "backlog on top": self.backlog,
+        }
+        asks = ", ".join(f"{name} {value:.2f}" for name, value in told.items() if value > 0)
+        return (asks or "nothing asks for any") + self.blind
+
+
+def terms(
+    seen: Seen, memory: Memory, costs: Costs, scaling: Scaling, profile: EngineProfile
+) -> Terms:
+    """What each signal asks for now; without queues or KV use, what is left of them."""
+    work = memory.work.mean()
+    blind = "" if seen.queues else "; no replica tells of its queue"
+    if seen.queues and seen.kv_tokens is None:
+        blind = "; no replica tells of its KV cache"
+    return Terms(
+        work=work,
+        rate=work / scaling.utilisation,
+        kv=_kv(seen, scaling, profile),
+        slo=_slo(seen, memory),
+        forecast=_forecast(memory, scaling),
+        batch=_batch(seen, memory, costs, scaling, work),
+        backlog=_backlog(seen, memory, costs, scaling, profile),
+        surge_ratio=scaling.surge_ratio if seen.ready else math.inf,
+        ready=seen.ready,
+        blind=blind,
+    )
+
+
+def _kv(seen: Seen, scaling: Scaling, profile: EngineProfile) -> float:
+    if seen.kv_tokens is None:
+        return 0.0
+    return seen.kv_tokens / (scaling.kv_ceiling * profile.kv_tokens)
+
+
+def _slo(seen: Seen, memory: Memory) -> float:
+    if seen.starting or memory.waits.weight < 1 or memory.waits.mean() <= 1:
+        return 0.0
+    return seen.ready + 1.0
+
+
+def _forecast(memory: Memory, scaling: Scaling) -> float:
+    quantile = scaling.forecast_quantile
+    if quantile is None:
+        return 0.0
+    return memory.forecast.upper(quantile) / scaling.forecast_utilisation
+
+
+def _batch(seen: Seen, memory: Memory, costs: Costs, scaling: Scaling, work: float) -> float:
+    since_s, lane = memory.batch_since_s, scaling.batch
+    if since_s is None or seen.now_s - since_s < lane.delay_s:
+        return 0.0
+    backlog = costs.prefill_s * seen.batch_waiting_tokens / lane.drain_s
+    return (work + memory.batch_work.mean() + backlog) / lane.utilisation
+
+
+def _backlog(
+    seen: Seen, memory: Memory, costs: Costs, scaling: Scaling, profile: EngineProfile
+) -> float:
+    """With no replica ready, whoever waits does so until one has started; more do not help that."""
+    tokens = seen.waiting_tokens + seen.held_tokens
+    if seen.ready:
+        kv = 0.0 if seen.kv_tokens is None else tokens / (scaling.kv_ceiling * profile.kv_tokens)
+        return tokens * costs.prefill_s / scaling.drain_s + kv
+    drain_s = max(scaling.drain_s, memory.lead_s(profile.lead_s) / 2)
+    return costs.work(tokens, seen.held) / drain_s

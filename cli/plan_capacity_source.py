@@ -1,0 +1,91 @@
+"""Where `hansom plan capacity` has its load from: a trace, or what the ledger saw.
+
+Promised: a tier of the ledger gets the attempts that its engines made, retries and escalations
+with them; a trace is the same for every tier. Prompt tokens from a prefix cache count as others do,
+since the replay knows no prefix cache: the plan is never too small for that.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from autoscale.trace import Trace, read
+from cli.cost_inputs import GIVEN, Input
+from cli.ledger import open_store
+from cli.plan_capacity_asked import Asked
+from core.errors import HansomError
+from ledger.span import moment, parse
+from ledger.usage_query import metered, observe
+
+_HOUR_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What came, by tier; `shares` and `hit_rate` are those that are in it already.
+
+    A trace is of no tier yet: `traces` is empty, `whole` is every tier's.
+    """
+
+    words: str
+    end_s: float
+    traces: Mapping[str, Trace]
+    whole: Trace | None
+    shares: Mapping[str, float]
+    hit_rate: float
+    inputs: tuple[Input, ...]
+
+    def trace(self, tier: str) -> Trace:
+        """A tier's own requests, else all."""
+        found = self.traces.get(tier, self.whole)
+        if found is None:
+            raise HansomError(
+                f"The ledger has no attempts of a tier {tier}; it has {', '.join(self.traces)}."
+            )
+        return found
+
+
+def source(asked: Asked) -> Source:
+    """The trace or the ledger, as asked."""
+    return _of_ledger(asked) if asked.from_ledger else _of_trace(asked)
+
+
+def _of_trace(asked: Asked) -> Source:
+    if asked.trace is None:
+        raise HansomError("Give a TRACE or --from-ledger, one of them.")
+    whole = read(asked.trace).scaled(asked.scale, asked.seed)
+    words = f"trace {whole.name}" + (f", times {asked.scale:g}" if asked.scale != 1 else "")
+    end_s = time.time() if asked.ended is None else parse(asked.ended)
+    told = "assumption: it ended now" if asked.ended is None else GIVEN
+    inputs = (Input("the trace ended", f"{moment(end_s)} UTC", told),)
+    return Source(words, end_s, {}, whole, {}, 0.0, inputs)
+
+
+def _of_ledger(asked: Asked) -> Source:
+    now_s, store = time.time(), open_store(asked.config)
+    since_s = None if asked.hours is None else now_s - asked.hours * _HOUR_S
+    seen = observe(store, since_s, now_s)
+    if seen is None:
+        raise HansomError("The ledger has no attempts in that time: there is nothing to plan for.")
+    rows: dict[str, list[tuple[float, int, int]]] = defaultdict(list)
+    for one in metered(store, now_s - seen.span_s, now_s):
+        rows[one.tier].append((one.begun_s, one.usage.input_tokens, one.usage.output_tokens))
+    begin_s = min(row[0] for found in rows.values() for row in found)
+    traces = {tier: _trace(tier, found, begin_s) for tier, found in sorted(rows.items())}
+    total = sum(len(trace) for trace in traces.values())
+    shares = {tier: len(trace) / total for tier, trace in traces.items()}
+    words = f"ledger, the last {seen.span_s / _HOUR_S:,.1f} h"
+    return Source(words, now_s, traces, None, shares, float(seen.hit_rate), ())
+
+
+def _trace(tier: str, rows: list[tuple[float, int, int]], begin_s: float) -> Trace:
+    at_s, inputs, outputs = (np.array(column) for column in zip(*sorted(rows), strict=True))
+    return Trace(
+        f"tier {tier}",
+        at_s - begin_s,
+        np.maximum(inputs, 1).astype(np.int64),
+        np.maximum(outputs, 1).astype(np.int64),
+    )

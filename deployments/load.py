@@ -1,0 +1,90 @@
+"""What a replica tells the autoscaler of the last seconds, out of totals that only grow.
+
+Promises: rates and waits are of the last `WINDOW_S`, from two samples of the same totals; None
+where nothing ended in them.
+"""
+
+import time
+from collections import deque
+from dataclasses import dataclass
+
+from autoscale.observe import Report
+from deployments.meter import Meter
+
+WINDOW_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Since the engine began: tokens, and seconds waited for first tokens and for later ones."""
+
+    prefilled_tokens: float = 0.0
+    cached_tokens: float = 0.0
+    made_tokens: float = 0.0
+    preemptions: float = 0.0
+    ttft_s: float = 0.0
+    first_tokens: float = 0.0
+    tpot_s: float = 0.0
+    later_tokens: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """An engine's requests now."""
+
+    running: int = 0
+    waiting: int = 0
+    waiting_tokens: int = 0
+    kv_use_ratio: float | None = None
+
+
+class LoadTeller:
+    """Makes one engine's reports; ask it a few times a second."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        self._samples: deque[tuple[float, Totals]] = deque()
+
+    def report(self, queue: Queue, totals: Totals) -> Report:
+        """One report. What is not prefilled yet has arrived, too."""
+        now_s = time.monotonic()
+        before_s, before = self._since(now_s, totals)
+        seconds = now_s - before_s
+        meter = self._meter
+        batch = meter.batch_open / meter.open if meter.open else 0.0
+        return Report(
+            at_s=time.time(),
+            running=queue.running,
+            waiting=queue.waiting,
+            waiting_tokens=queue.waiting_tokens,
+            kv_use_ratio=queue.kv_use_ratio,
+            preemptions=int(totals.preemptions),
+            input_tokens_per_s=_by(totals.prefilled_tokens - before.prefilled_tokens, seconds),
+            output_tokens_per_s=_by(totals.made_tokens - before.made_tokens, seconds),
+            ttft_s=_mean(totals.ttft_s - before.ttft_s, totals.first_tokens - before.first_tokens),
+            tpot_s=_mean(totals.tpot_s - before.tpot_s, totals.later_tokens - before.later_tokens),
+            batch_running=round(queue.running * batch),
+            batch_waiting=round(queue.waiting * batch),
+            arrived=meter.arrived,
+            input_tokens=int(totals.prefilled_tokens) + queue.waiting_tokens,
+            cached_tokens=int(totals.cached_tokens),
+            finished=meter.finished,
+            output_tokens=meter.output_tokens,
+            batch_arrived=meter.batch_arrived,
+        )
+
+    def _since(self, now_s: float, totals: Totals) -> tuple[float, Totals]:
+        """The oldest sample that is not older than the window, or the one before this."""
+        samples = self._samples
+        samples.append((now_s, totals))
+        while len(samples) > 2 and now_s - samples[0][0] > WINDOW_S:
+            samples.popleft()
+        return samples[0]
+
+
+def _by(tokens: float, seconds: float) -> float:
+    return max(0.0, tokens) / seconds if seconds > 0 else 0.0
+
+
+def _mean(seconds: float, count: float) -> float | None:
+    return max(0.0, seconds) / count if count > 0 else None

@@ -1,0 +1,89 @@
+"""One replica, step by step in plain Python: what the compiled engine must come to."""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from autoscale.profile import EngineProfile
+
+
+@dataclass
+class Step:
+    """What one step held when it began."""
+
+    start_s: float
+    end_s: float
+    sequences: int
+    chunk: int
+    reserved: int
+
+
+@dataclass
+class Served:
+    """When each request had its first and last token, in the order of arrival; every step."""
+
+    first_s: list[float]
+    done_s: list[float]
+    steps: list[Step] = field(default_factory=list)
+
+
+def serve(
+    profile: EngineProfile, at_s: list[float], inputs: list[int], outputs: list[int]
+) -> Served:
+    """All requests on one replica, first come first served."""
+    n = len(at_s)
+    made = Served([float("nan")] * n, [float("nan")] * n)
+    queue: deque[int] = deque()
+    prefilled, produced = [0] * n, [0] * n
+    running: list[int] = []
+    came, now_s = 0, 0.0
+    while came < n or queue or running:
+        if not queue and not running:
+            now_s = max(now_s, at_s[came])
+        while came < n and at_s[came] <= now_s:
+            queue.append(came)
+            came += 1
+        decoding = [i for i in running if prefilled[i] == inputs[i]]
+        takes = _takes(profile, running, queue, inputs, outputs, prefilled)
+        chunk, sequences = sum(takes.values()), len(decoding) + len(takes)
+        kv = sum(prefilled[i] + max(0, produced[i] - 1) for i in running)
+        end_s = now_s + profile.step_s(sequences, kv, chunk)
+        reserved = sum(inputs[i] + outputs[i] for i in running)
+        made.steps.append(Step(now_s, end_s, len(running), chunk, reserved))
+        now_s = end_s
+        for i, take in takes.items():
+            prefilled[i] += take
+            if prefilled[i] == inputs[i]:
+                produced[i], made.first_s[i] = 1, now_s
+        for i in decoding:
+            produced[i] += 1
+        for i in [i for i in running if produced[i] == outputs[i]]:
+            made.done_s[i] = now_s
+            running.remove(i)
+    return made
+
+
+def _takes(
+    profile: EngineProfile,
+    running: list[int],
+    queue: deque[int],
+    inputs: list[int],
+    outputs: list[int],
+    prefilled: list[int],
+) -> dict[int, int]:
+    """Prompt tokens of the next step, by request; who is admitted moves from `queue`."""
+    partial = [i for i in running if prefilled[i] < inputs[i]]
+    room = max(0, profile.chunk_tokens - (len(running) - len(partial)))
+    takes: dict[int, int] = {}
+    for i in partial:
+        takes[i] = min(room, inputs[i] - prefilled[i])
+        room -= takes[i]
+    while room and queue:
+        i = queue[0]
+        reserved = sum(inputs[j] + outputs[j] for j in running)
+        full = reserved + inputs[i] + outputs[i] > profile.kv_tokens
+        if full or len(running) == profile.max_sequences:
+            break
+        running.append(queue.popleft())
+        takes[i] = min(room, inputs[i])
+        room -= takes[i]
+    return {i: take for i, take in takes.items() if take}

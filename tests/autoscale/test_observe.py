@@ -1,0 +1,108 @@
+"""What replicas tell, as a view: differences, staleness, what is starting, and nothing raised."""
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autoscale.observe import Fleet, Held, Report, asked_for, observe
+
+NOTHING = Held()
+
+
+def seen(*at: tuple[float, int, dict[str, Report]], held: Held = NOTHING) -> Any:
+    """The last view, and what is remembered then."""
+    fleet, view = Fleet(), None
+    for now_s, target, reports in at:
+        view, fleet = observe(now_s, target, reports, reports, held, fleet)
+    return view, fleet
+
+
+def test_a_report_survives_serves_numbers() -> None:
+    report = Report(5.0, 1, 2, 3, None, 4, 5.5, 6.5, None, 0.25, 1, 1, 7, 8, 9, 10, 11, 12, 13)
+    assert Report.of(report.as_stats()) == report
+    assert all(isinstance(value, float) for value in report.as_stats().values())
+
+
+def test_without_a_time_it_is_none() -> None:
+    assert Report.of({"running": 3.0}) is None
+
+
+def test_traffic_is_what_was_counted_since_the_last_view() -> None:
+    first, later = (
+        Report(1.0, arrived=100, input_tokens=9),
+        Report(2.0, arrived=103, input_tokens=50),
+    )
+    view, _ = seen((10.0, 1, {"a": first}), (11.0, 1, {"a": later}))
+    assert (view.traffic.seconds, view.traffic.arrived) == (1.0, 3)
+    assert view.traffic.input_tokens == 41
+
+
+def test_what_was_counted_before_we_looked_is_not_traffic() -> None:
+    view, _ = seen((10.0, 1, {"a": Report(1.0, arrived=100)}))
+    assert (view.traffic.seconds, view.traffic.arrived) == (0.0, 0)
+
+
+def test_a_new_replicas_first_calls_are_traffic() -> None:
+    a = Report(1.0)
+    view, _ = seen((10.0, 2, {"a": a}), (11.0, 2, {"a": a, "b": Report(7.0, arrived=5)}))
+    assert view.traffic.arrived == 5
+
+
+def test_a_count_that_fell_is_no_traffic_and_no_debt() -> None:
+    steps = [
+        (float(at), 1, {"a": Report(at, input_tokens=n)}) for at, n in ((1, 50), (2, 20), (3, 30))
+    ]
+    assert seen(*steps[:2])[0].traffic.input_tokens == 0
+    assert seen(*steps)[0].traffic.input_tokens == 10
+
+
+def test_without_news_no_time_is_told_and_the_next_news_tell_it_all() -> None:
+    same = {"a": Report(1.0)}
+    view, fleet = seen((10.0, 1, same), (11.0, 1, same))
+    assert view.traffic.seconds == 0.0
+    view, _ = observe(12.0, 1, ["a"], {"a": Report(2.0)}, NOTHING, fleet)
+    assert view.traffic.seconds == 2.0
+
+
+def test_news_are_as_old_as_their_last_change_whatever_their_own_clock_says() -> None:
+    view, _ = seen((10.0, 1, {"a": Report(1e9)}), (13.0, 1, {"a": Report(1e9)}))
+    assert view.ready[0].at_s == 10.0
+
+
+def test_a_replica_that_told_nothing_is_stale_and_there() -> None:
+    view, _ = observe(10.0, 1, ["a"], {}, NOTHING, Fleet())
+    assert (view.ready[0].id, view.ready[0].at_s, view.ready[0].kv_use_ratio) == ("a", 0.0, None)
+
+
+def test_while_nobody_is_there_it_is_known_that_nobody_came() -> None:
+    view, _ = seen((10.0, 0, {}), (11.0, 0, {}))
+    assert (view.traffic.seconds, view.traffic.arrived) == (1.0, 0)
+
+
+def test_held_calls_are_in_the_view() -> None:
+    view, _ = seen((10.0, 0, {}), held=Held(3, 70))
+    assert (view.traffic.held, view.traffic.held_tokens) == (3, 70)
+
+
+def test_each_start_is_dated_by_the_wish_for_it_oldest_first() -> None:
+    one = {"a": Report(1.0)}
+    _, fleet = seen((10.0, 1, one))
+    fleet = asked_for(fleet, 3, 10.0)
+    view, fleet = observe(12.0, 4, ["a"], {}, NOTHING, fleet)
+    assert view.starting == (10.0, 10.0, 12.0)
+    view, fleet = observe(15.0, 4, ["a", "b"], {}, NOTHING, fleet)
+    assert (view.ready[1].started_s, view.starting) == (10.0, (10.0, 12.0))
+    view, _ = observe(16.0, 3, ["a", "b"], {}, NOTHING, fleet)
+    assert view.starting == (10.0,), "the last that was asked for goes back first"
+
+
+NUMBERS = st.one_of(st.floats(), st.integers(-(10**20), 10**20), st.none(), st.text(max_size=3))
+
+
+@given(st.dictionaries(st.sampled_from(list(Report(1.0).as_stats())), NUMBERS))
+def test_whatever_a_replica_tells_nothing_is_raised(told: dict[str, Any]) -> None:
+    report = Report.of(told)
+    reports = {"a": report} if report else {}
+    view, _ = seen((1.0, 1, {}), (2.0, 1, reports))
+    assert view.traffic.arrived >= 0

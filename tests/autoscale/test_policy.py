@@ -1,0 +1,323 @@
+"""What the scaling policy promises, over views that can be drawn and in a closed loop."""
+
+import json
+import math
+from dataclasses import replace
+from itertools import pairwise
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from autoscale.policy import Code, Memory, decide
+from autoscale.policy_memory import dump
+from autoscale.policy_memory import load as loaded
+from autoscale.rules import ScalingRules
+from autoscale.signals import Load, Traffic, View
+from tests.autoscale.scaled import PROFILE, RULES, Loop, arrivals, scaling, view
+
+anything = st.one_of(
+    st.floats(allow_nan=True, allow_infinity=True),
+    st.integers(-(10**400), 10**400),
+    st.integers(-5, 5000),
+)
+unknown = st.one_of(st.none(), anything)
+loads = st.builds(
+    Load, st.text(max_size=3), anything, anything, anything, anything, anything, unknown,
+    anything, anything, anything, unknown, unknown, anything, anything,
+)  # fmt: skip
+traffics = st.builds(Traffic, *[anything] * 10)
+views = st.builds(
+    View, anything, anything, st.lists(loads, max_size=3).map(tuple),
+    st.lists(anything, max_size=3).map(tuple), traffics,
+)  # fmt: skip
+
+counts = st.integers(0, 200)
+tokens = st.integers(0, 200_000)
+sane_traffics = st.builds(
+    Traffic, st.just(5.0), counts, tokens, st.just(0), counts, tokens, counts, tokens
+)
+
+
+sane_loads = st.builds(
+    Load, st.just("r"), st.just(5.0), st.just(-500.0), counts, counts, tokens,
+    st.one_of(st.none(), st.floats(0, 1)), ttft_s=st.one_of(st.none(), st.floats(0, 10)),
+)  # fmt: skip
+
+
+@st.composite
+def sane_views(draw, now_s: float = 5.0) -> View:
+    loads = draw(st.lists(sane_loads, max_size=4))
+    ready = tuple(replace(one, id=f"r{n}", at_s=now_s) for n, one in enumerate(loads))
+    starting = tuple(now_s - age_s for age_s in draw(st.lists(st.floats(0, 300), max_size=3)))
+    return View(now_s, draw(st.integers(0, 12)), ready, starting, draw(sane_traffics))
+
+
+@st.composite
+def lives(draw) -> Memory:
+    """A memory after some sane views."""
+    memory = Memory.new()
+    for n in range(draw(st.integers(0, 6))):
+        seen = draw(sane_views(now_s=-200.0 + n * 30))
+        _, memory = decide(seen, memory, RULES, PROFILE)
+    return memory
+
+
+patient = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+bounds = st.builds(
+    lambda least, more, usd, risk: ScalingRules(
+        least, least + more, scaling(max_usd_per_hour=usd, risk_floor=risk)
+    ),
+    st.integers(0, 5),
+    st.integers(0, 20),
+    st.one_of(st.none(), st.floats(0.5, 60)),
+    st.integers(0, 4),
+)
+
+
+@given(st.lists(views, min_size=1, max_size=4), bounds)
+@settings(max_examples=150, deadline=None)
+def test_any_view_is_decided_within_the_bounds_and_what_is_remembered_survives_json(seen, rules):
+    memory = Memory.new()
+    for one in seen:
+        wanted, memory = decide(one, memory, rules, PROFILE)
+        assert rules.min_replicas <= wanted.replicas <= rules.max_replicas
+        if rules.scaling.max_usd_per_hour is not None:
+            affordable = math.floor(rules.scaling.max_usd_per_hour / PROFILE.usd_per_hour + 1e-9)
+            assert wanted.replicas <= max(affordable, rules.min_replicas)
+        assert wanted.code in set(Code) and wanted.reason
+        assert loaded(json.loads(json.dumps(dump(memory), allow_nan=False))) == memory
+
+
+@patient
+@given(lives(), sane_views(), bounds)
+def test_the_same_view_gives_the_same_decision(memory, seen, rules):
+    assert decide(seen, memory, rules, PROFILE) == decide(seen, memory, rules, PROFILE)
+
+
+def wants(seen: View, memory: Memory, rules: ScalingRules = RULES) -> int:
+    return decide(seen, memory, rules, PROFILE)[0].replicas
+
+
+@patient
+@given(lives(), sane_views(), tokens)
+def test_more_waiting_tokens_never_want_fewer(memory, seen, more):
+    fuller = tuple(replace(one, waiting_tokens=one.waiting_tokens + more) for one in seen.ready)
+    assert wants(replace(seen, ready=fuller), memory) >= wants(seen, memory)
+
+
+@patient
+@given(lives(), sane_views(), st.floats(0, 1))
+def test_more_kv_use_never_wants_fewer(memory, seen, more):
+    fuller = tuple(
+        one if one.kv_use_ratio is None
+        else replace(one, kv_use_ratio=min(1.0, one.kv_use_ratio + more))
+        for one in seen.ready
+    )  # fmt: skip
+    assert wants(replace(seen, ready=fuller), memory) >= wants(seen, memory)
+
+
+@patient
+@given(lives(), sane_views(), counts, tokens)
+def test_more_arrivals_never_want_fewer(memory, seen, calls, more):
+    traffic = replace(
+        seen.traffic,
+        arrived=seen.traffic.arrived + calls,
+        input_tokens=seen.traffic.input_tokens + more,
+    )
+    assert wants(replace(seen, traffic=traffic), memory) >= wants(seen, memory)
+
+
+@patient
+@given(lives(), sane_views(), counts, tokens)
+def test_more_held_calls_never_want_fewer(memory, seen, calls, more):
+    traffic = replace(
+        seen.traffic, held=seen.traffic.held + calls, held_tokens=seen.traffic.held_tokens + more
+    )
+    assert wants(replace(seen, traffic=traffic), memory) >= wants(seen, memory)
+
+
+@patient
+@given(lives(), sane_views())
+def test_nothing_is_taken_away_while_a_start_is_younger_than_its_lead(memory, seen):
+    lead_s = memory.lead_s(PROFILE.lead_s)
+    if any(seen.now_s - asked_s < lead_s for asked_s in seen.starting):
+        assert wants(seen, memory) >= min(seen.target, RULES.max_replicas)
+
+
+@pytest.mark.parametrize("work", [0.3, 2.0, 7.3])
+def test_a_constant_load_settles_and_then_moves_no_more(work):
+    loop = Loop().run(work, 1800)
+    settled = len(loop.told)
+    loop.run(work, 4 * 3600)
+    assert loop.moves(settled) <= 2
+    # A step's 10 ms of 80 ms are its own: what is left carries the work.
+    assert work < loop.target <= math.ceil(work * 8 / 7 / 0.65) + 1
+
+
+@pytest.mark.parametrize("start_s", [30.0, 100.0, 400.0])
+def test_no_start_is_cancelled_within_its_lead_when_the_load_jumps_up_and_down(start_s):
+    loop = Loop(start_s=start_s)
+    for _ in range(6):
+        loop.run(9.0, 60).run(0.2, 900)
+    assert loop.asked > 5
+    assert all(age_s >= loop.memory.lead_s(PROFILE.lead_s) for age_s in loop.cancelled_s)
+
+
+def test_the_lead_is_learned_from_starts_and_stretches_the_hold():
+    loop = Loop(start_s=700.0)
+    assert loop.memory.lead_s(PROFILE.lead_s) == 120.0
+    loop.run(5.0, 2000)
+    assert loop.memory.lead_s(PROFILE.lead_s) == pytest.approx(480.0, abs=5) or min(
+        loop.memory.starts, default=700.0
+    ) == pytest.approx(700.0, abs=5)
+
+
+def test_a_jump_is_met_in_capped_steps():
+    loop = Loop(ready=[("a", 0.0)], target=1).run(0.2, 60)
+    loop.run(30.0, 5)
+    assert loop.target <= 1 + 2
+    assert Code(loop.told[-1].code) in {Code.RATE, Code.BACKLOG, Code.KV, Code.FORECAST}
+    assert "in steps, up to 3 now" in loop.told[-1].reason
+
+
+def test_down_goes_in_steps_after_the_hold():
+    loop = Loop(start_s=10.0).run(8.0, 1500)
+    high = loop.target
+    loop.run(1.0, 500)
+    assert loop.target == high
+    since = len(loop.told)
+    told = [one.replicas for one in loop.run(1.0, 1200).told[since:]]
+    assert max(a - b for a, b in pairwise(told)) <= math.floor(high * 0.2)
+    assert loop.target <= 3
+
+
+def asleep(**given: object) -> ScalingRules:
+    return ScalingRules(0, 10, scaling(**given))
+
+
+def test_to_zero_only_after_it_was_idle_and_back_for_one_held_call():
+    loop = Loop(asleep(), start_s=10.0).run(1.0, 600)
+    assert loop.target >= 1
+    loop.run(0.0, 890)
+    assert loop.target >= 1
+    loop.run(0.0, 300)
+    assert (loop.target, loop.told[-1].code) == (0, Code.ASLEEP)
+    held = view(loop.now_s + 5, target=0, ready=0, traffic=Traffic(5.0, 1, 200, held=1))
+    wanted, _ = decide(held, loop.memory, loop.rules, PROFILE)
+    assert (wanted.replicas, wanted.code) == (1, Code.WAKE)
+
+
+def test_a_call_in_flight_keeps_the_last_replica():
+    loop = Loop(asleep(idle_s=60.0), start_s=10.0).run(1.0, 300)
+    memory, now_s = loop.memory, loop.now_s
+    for _ in range(2000):
+        now_s += 5
+        busy = view(now_s, target=1, ready=1, running=1)
+        wanted, memory = decide(busy, memory, loop.rules, PROFILE)
+        assert wanted.replicas >= 1
+
+
+def test_many_held_calls_wake_as_many_replicas_as_their_work_needs():
+    held = view(target=0, ready=0, traffic=Traffic(5.0, 4000, 4_000_000, held=4000,
+                                                   held_tokens=4_000_000))  # fmt: skip
+    wanted, _ = decide(held, Memory.new(), asleep(), PROFILE)
+    # 400 s of prefill, within half the 120 s that a start takes, and what keeps coming.
+    assert wanted.replicas == 10
+    few = view(target=0, ready=0, traffic=Traffic(60.0, 100, 900_000, held=100,
+                                                  held_tokens=900_000))  # fmt: skip
+    wanted, _ = decide(few, Memory.new(), asleep(), PROFILE)
+    assert 2 <= wanted.replicas <= 9
+
+
+def test_a_known_peak_wakes_a_sleeping_tier_before_it_begins():
+    peak = {"days": ["thu"], "start": "08:00", "until": "09:00", "replicas": 4}
+    rules = asleep(known_peaks=[peak])
+    eight_s = 8 * 3600.0  # the epoch was a Thursday
+    for before_s, expected in ((121.0, 0), (119.0, 4), (-3599.0, 4)):
+        seen = view(eight_s - before_s, target=0, ready=0)
+        wanted, _ = decide(seen, Memory.new(), rules, PROFILE)
+        assert wanted.replicas == expected
+    seen = view(eight_s + 86_400, target=0, ready=0)
+    assert decide(seen, Memory.new(), rules, PROFILE)[0].replicas == 0
+
+
+def test_without_news_of_the_traffic_the_number_stays_and_says_so():
+    loop = Loop(start_s=10.0).run(3.0, 600)
+    silent = view(loop.now_s + 3600, loop.target, loop.target, traffic=Traffic(0.0))
+    wanted, _ = decide(silent, loop.memory, RULES, PROFILE)
+    assert (wanted.replicas, wanted.code) == (loop.target, Code.STALE)
+    assert "3600 s" in wanted.reason
+
+
+def test_without_queues_the_rate_alone_asks_for_more_and_nothing_is_taken_away():
+    loop = Loop(start_s=10.0).run(3.0, 600)
+    memory, now_s, target = loop.memory, loop.now_s, loop.target
+    for _ in range(300):
+        now_s += 5
+        deaf = replace(view(now_s, target, target), ready=(Load("r0", now_s - 60, 0.0),) * target)
+        wanted, memory = decide(deaf, memory, RULES, PROFILE)
+        assert wanted.replicas == target
+    assert "no replica tells of its queue" in wanted.reason
+    for _ in range(10):
+        now_s += 5
+        loud = replace(deaf, now_s=now_s, traffic=arrivals(40.0))
+        wanted, memory = decide(loud, memory, RULES, PROFILE)
+    assert wanted.replicas > target
+
+
+def test_without_kv_use_the_reason_says_so():
+    wanted, _ = decide(view(kv_use_ratio=None), Memory.new(), RULES, PROFILE)
+    assert "no replica tells of its KV cache" in wanted.reason
+
+
+def test_full_kv_caches_ask_for_more():
+    wanted, _ = decide(view(target=4, ready=4, kv_use_ratio=1.0), Memory.new(), RULES, PROFILE)
+    assert (wanted.replicas, wanted.code) == (5, Code.KV)
+
+
+def test_waits_over_the_slo_ask_for_one_more_unless_one_is_starting():
+    memory, seen = Memory.new(), view()
+    for n in range(12):
+        seen = view(n * 5.0, 3, 3, tpot_s=0.2)
+        wanted, memory = decide(seen, memory, RULES, PROFILE)
+    assert (wanted.replicas, wanted.code) == (4, Code.SLO)
+    more = replace(seen, now_s=seen.now_s + 5, target=4, starting=(seen.now_s,))
+    assert decide(more, memory, RULES, PROFILE)[0].replicas == 4
+
+
+def test_the_batch_lane_uses_spare_room_first_and_counts_late():
+    memory = Memory.new()
+    told = []
+    for n in range(200):
+        calls = Traffic(
+            5.0, 20, 75_000, 0, 20, 20, batch_arrived=10, batch_input_tokens=50_000
+        )  # fmt: skip
+        seen = view(n * 5.0, 1, 1, traffic=calls)
+        wanted, memory = decide(seen, memory, RULES, PROFILE)
+        told.append(wanted)
+    first = next(n for n, one in enumerate(told) if one.code == Code.BATCH)
+    assert first * 5 >= 300
+    # 0.57 of interactive work needs one replica at 0.65; with 1.14 of batch work, two at 0.95.
+    assert told[first - 1].replicas == 1
+    assert told[-1].replicas == 2
+
+
+def test_the_cost_cap_is_told():
+    rules = ScalingRules(1, 50, scaling(max_usd_per_hour=10.0))
+    wanted, _ = decide(view(target=3, ready=3, kv_use_ratio=1.0, waiting_tokens=500_000),
+                       Memory.new(), rules, PROFILE)  # fmt: skip
+    assert (wanted.replicas, wanted.code) == (3, Code.COST)
+
+
+def test_what_is_remembered_stays_small():
+    memory = Memory.new()
+    size = 0
+    for n in range(10_000):
+        work = 3.0 + 2 * math.sin(n / 40) + (20.0 if n % 500 == 0 else 0.0)
+        seen = view(n * 5.0, 6, 6, traffic=arrivals(work))
+        _, memory = decide(seen, memory, RULES, PROFILE)
+        if n == 5_000:
+            size = len(json.dumps(dump(memory)))
+    assert len(json.dumps(dump(memory))) <= 1.2 * size < 20_000

@@ -1,0 +1,188 @@
+"""`hansom plan replay` and `hansom plan calibrate`."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import uvicorn
+from typer.testing import CliRunner, Result
+
+from autoscale.profiles import pick
+from cli.main import app
+from cli.plan_calibrate import kv_tokens_of
+from core.errors import HansomError
+from core.settings import SimulatedEngine
+from deployments.simulated import Simulated
+from tests.deployments.serving import free_port
+
+ROOT = Path(__file__).parents[2]
+PROFILES = ROOT / "config" / "profiles.yaml"
+POLICIES = ["ours", "ray", "ray-damped", "fixed", "foresight"]
+
+
+def hansom(*words: object) -> Result:
+    return CliRunner().invoke(app, ["plan", *map(str, words)])
+
+
+@pytest.fixture(scope="module")
+def trace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rng = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("traces") / "small.parquet"
+    columns = {
+        "t_seconds": np.sort(rng.uniform(0, 1200, 4000)),
+        "input_tokens": rng.integers(10, 2000, 4000),
+        "output_tokens": rng.integers(1, 300, 4000),
+        "source": ["a test"] * 4000,
+    }
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+def told(*words: object) -> dict[str, Any]:
+    made = hansom("replay", *words, "--profiles", PROFILES, "--json")
+    assert made.exception is None, made.exception
+    return dict(json.loads(made.stdout))
+
+
+def wrong(*words: object) -> str:
+    error = hansom(*words, "--profiles", PROFILES).exception
+    assert isinstance(error, HansomError)
+    return error.message
+
+
+def test_a_replay_tells_what_it_came_to(trace: Path):
+    found = told(trace, "--seed", 1)
+    keys = ["slo_attainment", "gpu_hours", "usd", "replica_moves", "ttft_s_p95", "tpot_s_p95"]
+    assert all(isinstance(found[key], int | float) for key in keys)
+    assert found["policy"] == "ours" and found["served"] == found["requests"] == 4000
+    assert 0.5 < found["slo_attainment"] <= 1
+    profile = pick(PROFILES, "A100-8B")
+    assert found["usd"] == pytest.approx(found["node_hours"] * profile.usd_per_hour)
+    assert found == told(trace, "--seed", 1)
+
+
+def test_options_reach_the_replay(trace: Path):
+    found = told(trace, "--policy", "fixed", "--replicas", 3)
+    assert found["gpu_hours"] == pytest.approx(3 * found["hours"])
+    assert told(trace, "--slo-ttft", 1e-6)["slo_attainment"] == 0
+    assert told(trace, "--slo-tpot", 1e-6)["slo_attainment"] < 0.05
+    half = told(trace, "--scale", 0.5, "--policy", "fixed")
+    assert 1800 < half["requests"] < 2200
+    few, many = (told(trace, "--policy", "ray", "--target", t)["gpu_hours"] for t in (64, 1))
+    assert many > few
+    slow = told(trace, "--policy", "fixed", "--replicas", 3, "--profile", "L40S-8B")
+    assert slow["tpot_s_p50"] > found["tpot_s_p50"]
+    by_two = told(trace, "--policy", "fixed", "--replicas", 3, "--routing", "pow2")
+    assert by_two["ttft_s_p95"] != found["ttft_s_p95"]
+
+
+def test_with_no_least_an_idle_tier_goes_to_zero_and_who_comes_then_is_held(tmp_path: Path):
+    """A request, an hour of nothing, another one."""
+    path = tmp_path / "two.parquet"
+    columns = {"t_seconds": [0.0, 3600.0], "input_tokens": [100] * 2, "output_tokens": [10] * 2}
+    pq.write_table(pa.table(columns), path)
+    idle, kept = told(path, "--min-replicas", 0), told(path)
+    assert idle["held"] == 1 and idle["served"] == 2 and idle["gpu_hours"] < 0.6
+    assert kept["held"] == 0 and kept["gpu_hours"] == pytest.approx(1.0)
+
+
+def test_all_policies_side_by_side(trace: Path):
+    rows = told(trace, "--policy", "all")["policies"]
+    assert [row["policy"] for row in rows] == POLICIES
+    made = hansom("replay", trace, "--policy", "all", "--profiles", PROFILES)
+    assert made.exception is None
+    for name in POLICIES:
+        assert f" {name} " in made.stdout
+    assert "4,000 requests" in made.stdout and "A100-8B" in made.stdout
+
+
+@pytest.mark.parametrize("suffix", ["svg", "png"])
+def test_a_picture_is_drawn(trace: Path, tmp_path: Path, suffix: str):
+    path = tmp_path / f"plot.{suffix}"
+    told(trace, "--plot", path)
+    assert path.stat().st_size > 5000
+
+
+def test_what_cannot_be_done_is_one_line(trace: Path, tmp_path: Path):
+    assert "has no profile H200" in wrong("replay", trace, "--profile", "H200")
+    assert "cannot be read" in wrong("replay", tmp_path / "none.parquet")
+    assert "above 0" in wrong("replay", trace, "--scale", 0)
+    assert "--slo-ttft" in wrong("replay", trace, "--slo-ttft", 0)
+    assert "is above" in wrong("replay", trace, "--min-replicas", 3, "--max-replicas", 2)
+    assert "--target" in wrong("replay", trace, "--target", -1)
+    assert "no requests left" in wrong("replay", trace, "--scale", 1e-9)
+    assert "cannot be drawn" in wrong("replay", trace, "--plot", tmp_path / "plot.nothing")
+    assert "--prompts" in wrong("calibrate", "--tier", "s", "--prompts", "64;3")
+    assert "two lengths" in wrong(
+        "calibrate", "--tier", "s", "--prompts", "64", "--url", "http://x"
+    )
+
+
+@pytest.fixture
+def engine() -> Iterator[str]:
+    """A simulated engine on a port of its own: 80 ms to the first token, 12 ms between others."""
+    settings = SimulatedEngine(kind="simulated", ttft_s=0.08, tpot_s=0.012, max_concurrent=64)
+    port = free_port()
+    config = uvicorn.Config(
+        Simulated(settings, "sim"), port=port, log_level="error", lifespan="off"
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve()))
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_calibrate_finds_the_pace_of_a_known_engine_and_writes_it(engine: str, tmp_path: Path):
+    path = tmp_path / "profiles.yaml"
+    path.write_text(PROFILES.read_text())
+    made = hansom(
+        "calibrate", "--tier", "sim", "--url", engine, "--profiles", path, "--prompts", "64,1024",
+        "--at-once", "1,4", "--output-tokens", 24, "--repeats", 2, "--json",
+    )  # fmt: skip
+    assert made.exception is None, made.exception
+    found = json.loads(made.stdout)
+    profile, fitted = found["profile"], found["fit"]
+    assert profile["base_s"] + profile["per_sequence_s"] == pytest.approx(0.012, rel=0.25)
+    assert fitted["overhead_s"] == pytest.approx(0.08, rel=0.4)
+    lengths = [one["prompt_tokens"] for one in found["samples"] if one["sequences"] == 1]
+    assert 40 < min(lengths) < 100 and 900 < max(lengths) < 1200
+    assert {one["sequences"] for one in found["samples"]} == {1, 4}
+    written = pick(path, "laptop")
+    assert written.model_dump(mode="json") == profile
+    assert "Measured by `hansom plan calibrate` on 20" in written.source
+    assert written.kv_tokens == pick(PROFILES, "laptop").kv_tokens
+    assert pick(path, "A100-8B") == pick(PROFILES, "A100-8B")
+
+
+def test_a_dry_run_writes_nothing(engine: str, tmp_path: Path):
+    path = tmp_path / "profiles.yaml"
+    made = hansom(
+        "calibrate", "--tier", "sim", "--url", engine, "--profiles", path, "--prompts", "64,256",
+        "--at-once", "1", "--output-tokens", 8, "--repeats", 1, "--dry-run",
+    )  # fmt: skip
+    assert made.exception is None, made.exception
+    assert "A step takes" in made.stdout and not path.exists()
+
+
+def test_an_endpoint_that_is_not_there_is_told(tmp_path: Path):
+    url = f"http://127.0.0.1:{free_port()}"
+    assert f"Nothing answers at {url}" in wrong("calibrate", "--tier", "sim", "--url", url)
+
+
+def test_kv_tokens_are_blocks_times_their_size():
+    line = 'vllm:cache_config_info{block_size="16",engine="0",num_gpu_blocks="2500"} 1.0'
+    assert kv_tokens_of(f"# HELP\n{line}\n") == 40_000
+    with pytest.raises(HansomError, match="no vllm:cache_config_info"):
+        kv_tokens_of("up 1")

@@ -1,0 +1,270 @@
+"""Replicas follow the load, on real Ray with engines that play: seconds, and nothing lost.
+
+Limits are three times the aim, for machines that others use, too; each test prints its figures.
+The tests share one Hansom and run in order; each leaves the tiers that it used as it found them.
+"""
+
+import asyncio
+import json
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import httpx
+import openai
+import pytest
+from openai.types.chat import ChatCompletionMessageParam
+
+from ledger.line import Outcome
+from tests.deployments.serving import ROOT, Serving, simulated, wait
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
+
+HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Hello!"}]
+LONG: list[ChatCompletionMessageParam] = [{"role": "user", "content": "cab " * 1000}]
+LOAD_S = 1.0
+# Quick to take away, so that a test sees it; what is shipped waits for minutes.
+QUICK = {
+    "hold_s": 2, "burst_hold_s": 2, "down_period_s": 0.5, "idle_s": 1.5, "forecast_quantile": None,
+    "drain_s": 2, "rate_window_s": 2, "slo": {"ttft_s": 60, "tpot_s": 1},
+}  # fmt: skip
+WANTED_S, RUNNING_S, WOKEN_S = 3 * 1.5, 3 * 3.5, 3 * 2.0
+
+
+@pytest.fixture(scope="module")
+def hansom() -> Iterator[Serving]:
+    config = simulated(
+        ledger={"drain_interval_s": 0.1},
+        limits={"heartbeat_s": 0.4},
+        router={"strategy": "heuristic"},
+    )
+    busy, cold = config["tiers"]
+    busy |= {"replicas": {"min": 1, "max": 3}, "scaling": QUICK}
+    busy["engine"] |= {"ttft_s": 0.2, "tpot_s": 0.02, "max_concurrent": 4}
+    cold |= {"replicas": {"min": 0, "max": 2}, "scaling": QUICK, "max_ongoing_requests": 8}
+    cold["engine"] |= {"ttft_s": 0.05, "tpot_s": 0.02, "start_s": LOAD_S}
+    one = Serving(config)
+    try:
+        one.start()
+        yield one
+    finally:
+        one.end()
+
+
+def record(hansom: Serving, tier: str) -> dict[str, Any]:
+    told: dict[str, Any] = httpx.get(f"{hansom.url}/scalez", timeout=10).json()["tiers"]
+    return told.get(tier, {})
+
+
+def running(hansom: Serving, tier: str) -> int:
+    told = httpx.get(f"{hansom.url}/readyz", timeout=10).json()["tiers"]
+    return int(told[tier]["running_replicas"])
+
+
+def ask(hansom: Serving, tier: str, tokens: int = 3, id_: str = "") -> str:
+    answer = hansom.client().chat.completions.create(
+        model=tier, messages=HELLO, max_tokens=tokens,
+        extra_headers={"x-request-id": id_ or uuid.uuid4().hex},
+    )  # fmt: skip
+    return answer.choices[0].message.content or ""
+
+
+def controller(hansom: Serving) -> Any:
+    return hansom.process("ServeController")
+
+
+def since(start_s: float) -> float:
+    return time.monotonic() - start_s
+
+
+def test_a_cold_tier_is_ready_and_its_first_call_is_held_and_answered(hansom: Serving) -> None:
+    wait(lambda: running(hansom, "large") == 0, 20)
+    assert httpx.get(f"{hansom.url}/readyz", timeout=10).status_code == 200
+    start_s = time.monotonic()
+    assert ask(hansom, "large") == " cab" * 3
+    took_s = since(start_s) - LOAD_S
+    print(f"\n0 to first answer, apart from load: {took_s:.2f} s")
+    assert took_s < WOKEN_S
+
+
+def test_it_goes_to_zero_again_and_twenty_at_once_wake_it_once(hansom: Serving) -> None:
+    wait(lambda: running(hansom, "large") == 0, 40)
+    wait(lambda: record(hansom, "large")["target"] == 0, 10)
+    before = len(record(hansom, "large")["changes"])
+    start_s = time.monotonic()
+    sent = [uuid.uuid4().hex for _ in range(20)]  # more than one replica takes at once
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda id_: ask(hansom, "large", 20, id_), sent))
+    print(f"\n20 held at zero, all answered after {since(start_s):.2f} s")
+    assert answers == [" cab" * 20] * 20
+    for id_ in sent:
+        (line,) = hansom.lines(id_)
+        assert (line.outcome, line.tier) == (Outcome.SUCCESS, "large")
+    wait(lambda: len(record(hansom, "large")["changes"]) > before, 5)
+    codes = [one["code"] for one in record(hansom, "large")["changes"][before:]]
+    assert codes.count("wake") == 1
+
+
+def test_a_stream_that_waits_gets_comments_that_clients_pass_over(hansom: Serving) -> None:
+    wait(lambda: running(hansom, "large") == 0, 40)
+    wait(lambda: record(hansom, "large")["target"] == 0, 10)
+    body = {"model": "large", "messages": HELLO, "max_tokens": 3, "stream": True}
+    seen: list[str] = []
+
+    def official() -> None:
+        chunks = hansom.client().chat.completions.create(
+            model="large", messages=HELLO, max_tokens=3, stream=True
+        )
+        seen.append("".join(one.choices[0].delta.content or "" for one in chunks if one.choices))
+
+    thread = threading.Thread(target=official)
+    thread.start()
+    start_s = time.monotonic()
+    with httpx.stream("POST", f"{hansom.url}/v1/chat/completions", json=body, timeout=60) as raw:
+        head_s = since(start_s)
+        text = raw.read().decode()
+    thread.join(30)
+    assert (raw.status_code, seen) == (200, [" cab" * 3])
+    assert head_s < since(start_s) - 0.2, "the status came before the answer"
+    comments, _, answer = text.partition("data: ")
+    assert comments.count(": waking\n\n") >= 2
+    assert answer.endswith("data: [DONE]\n\n")
+    assert '"tier":"large"' in answer
+
+
+def test_a_held_client_that_leaves_is_let_go(hansom: Serving) -> None:
+    wait(lambda: running(hansom, "large") == 0, 40)
+    wait(lambda: record(hansom, "large")["target"] == 0, 10)
+    id_ = uuid.uuid4().hex
+    with pytest.raises(openai.APITimeoutError):
+        hansom.client(timeout=0.5).chat.completions.create(
+            model="large", messages=HELLO, extra_headers={"x-request-id": id_}
+        )
+    (line,) = hansom.lines(id_)
+    assert (line.outcome, line.usage.output_tokens) == (Outcome.CANCELLED, 0)
+    assert hansom.metric("hansom_tier_held_requests", tier="large") == 0
+
+
+def test_a_queue_that_grows_brings_replicas_and_none_that_goes_cuts_a_stream(
+    hansom: Serving,
+) -> None:
+    wait(lambda: running(hansom, "small") == 1 and record(hansom, "small")["target"] == 1, 40)
+    changes = len(record(hansom, "small")["changes"])
+    ids = [uuid.uuid4().hex for _ in range(40)]
+    with ThreadPoolExecutor(2) as pool:
+        start_s, wall_s = time.monotonic(), time.time()
+        made = pool.submit(lambda: asyncio.run(streams(hansom, ids)))
+        wait(lambda: running(hansom, "small") > 1, 30)
+        running_s = since(start_s)
+        long = pool.submit(lambda: stream_long(hansom))
+        wait(lambda: len(record(hansom, "small")["changes"]) > changes, 10)
+        wanted_s = record(hansom, "small")["changes"][changes]["at_s"] - wall_s
+        print(f"\nqueue growth to requested: {wanted_s:.2f} s, to running: {running_s:.2f} s")
+        assert made.result(60) == [15] * 40
+        wait(lambda: running(hansom, "small") == 1, 60)
+        assert long.result(60) == 300
+    assert wanted_s < WANTED_S
+    assert running_s < RUNNING_S
+
+
+async def streams(hansom: Serving, ids: list[str]) -> list[int]:
+    """As many streams at once, and how many tokens came in each that ended well."""
+    body = {"model": "small", "messages": LONG, "max_tokens": 15, "stream": True}
+
+    async def one(session: aiohttp.ClientSession, id_: str) -> int:
+        sent = {"x-request-id": id_}
+        url = f"{hansom.url}/v1/chat/completions"
+        async with session.post(url, json=body, headers=sent) as answer:
+            text = (await answer.read()).decode()
+        return text.count(" cab") if text.endswith("data: [DONE]\n\n") else -1
+
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        return await asyncio.gather(*(one(session, id_) for id_ in ids))
+
+
+def stream_long(hansom: Serving) -> int:
+    """Seconds longer than the others, so that replicas go while it runs."""
+    chunks = hansom.client(timeout=120).chat.completions.create(
+        model="small", messages=HELLO, max_tokens=300, stream=True
+    )
+    return sum(bool(one.choices and one.choices[0].delta.content) for one in chunks)
+
+
+def test_the_decisions_are_metrics_and_are_explained(hansom: Serving) -> None:
+    text = httpx.get(f"{hansom.url}/metrics", timeout=20).text
+    assert 'hansom_scale_wanted_replicas{tier="small"} ' in text
+    assert 'hansom_scale_decisions_total{code="' in text
+    told = json.loads(hansom.hansom("scale", "explain", "large", "--json"))["tiers"]["large"]
+    assert {one["code"] for one in told["changes"]} >= {"wake", "idle"}
+    words = hansom.hansom("scale", "explain", "small")
+    assert "1 ready" in words
+    assert "last changes:" in words
+
+
+def test_memory_outlives_a_killed_controller(hansom: Serving) -> None:
+    wait(lambda: record(hansom, "large").get("changes"), 20)
+    before = record(hansom, "large")
+    controller(hansom).kill()
+    start_s = time.monotonic()
+    wait(lambda: record(hansom, "large")["at_s"] > before["at_s"] + 2, 60)
+    print(f"\ncontroller killed to next decision: {since(start_s):.2f} s")
+    after = record(hansom, "large")
+    assert after["changes"][: len(before["changes"])] == before["changes"]
+    assert sum(after["decisions"].values()) > sum(before["decisions"].values())
+    assert after["errors"] == 0
+    assert ask(hansom, "large") == " cab" * 3
+
+
+BROKEN = """
+import sys, time
+import ray
+from ray import serve
+from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
+
+ray.init(address=sys.argv[1], namespace="hansom", logging_level="ERROR", log_to_driver=False)
+
+@serve.deployment(
+    max_ongoing_requests=8, ray_actor_options={"num_cpus": 0},
+    autoscaling_config=AutoscalingConfig(
+        min_replicas=1, max_replicas=3, policy=AutoscalingPolicy(
+            policy_function="autoscale.ray_policy:TierPolicy",
+            policy_kwargs={"tier": "broken", "rules": {"min_replicas": "x"}, "profile": {}},
+        ),
+    ),
+)
+class Broken:
+    def __call__(self) -> str:
+        return "here"
+
+serve.run(Broken.bind(), name="broken", route_prefix=None)
+time.sleep(2)
+app = serve.status().applications["broken"]
+print(app.status.value, app.deployments["Broken"].replica_states)
+serve.delete("broken")
+"""
+
+
+def test_a_policy_that_cannot_decide_stops_nobody(hansom: Serving) -> None:
+    script = hansom.home / "broken.py"
+    script.write_text(BROKEN)
+    done = subprocess.run(
+        [sys.executable, script, address(hansom)], cwd=ROOT, capture_output=True, text=True,
+        timeout=90, env=hansom.environment | {"PYTHONPATH": str(ROOT), "RAY_AUTH_MODE": "token"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "RUNNING" in done.stdout
+    assert ask(hansom, "large") == " cab" * 3, "the others go on"
+
+
+def address(hansom: Serving) -> str:
+    """Of the cluster's control service."""
+    (raylet,) = [one for one in hansom.processes() if Path(one.name()).name == "raylet"]
+    found = [word for word in raylet.cmdline() if word.startswith("--gcs-address=")]
+    return found[0].partition("=")[2]
