@@ -63,13 +63,18 @@ def design(
     days: int,
     assumed: Assumed,
     coverage: float,
+    span_s: float | None = None,
 ) -> Design:
-    """For `days` days after the trace, which ended at `end_s` (Unix time)."""
+    """For `days` days after the trace, which ended at `end_s` (Unix time).
+
+    `span_s` is how long it lasted, where nothing came at its end.
+    """
     if not len(trace):
         raise HansomError(f"{trace.name} has no requests: there is nothing to plan for")
     work_s = _work_s(trace, profile, slo)
+    span_s = max(trace.span_s, span_s or 0.0)
     told = [
-        forecast(_history(trace, weights, end_s), days, assumed, coverage)
+        forecast(_history(trace, weights, end_s, span_s), days, assumed, coverage)
         for weights in (work_s, _floats(trace.input_tokens), _floats(trace.output_tokens))
     ]
     day = _busiest(trace, work_s)
@@ -80,7 +85,7 @@ def design(
         *(one / base for one in (whole.peaks.lower, whole.peaks.middle, whole.peaks.upper))
     )
     said = () if seasonal else ("each day has the shape of the trace: one day cannot tell another",)
-    notes = (*whole.notes, *said, *(() if trace.span_s >= 0.9 * _DAY_S else (_SHORT,)))
+    notes = (*whole.notes, *said, *(() if span_s >= 0.9 * _DAY_S else (_SHORT,)))
     return Design(day, shape(day), whole.start_s, peaks, told[1], told[2], notes)
 
 
@@ -108,19 +113,19 @@ def _work_s(trace: Trace, profile: EngineProfile, slo: Slo) -> Floats:
     return work_s
 
 
-def _history(trace: Trace, weights: Floats, end_s: float) -> History:
+def _history(trace: Trace, weights: Floats, end_s: float, span_s: float) -> History:
     """Sums of `INTERVAL_S`, whole hours that end with the trace; one hour at the least.
 
     A trace under an hour is taken as an hour at its own rate.
     """
-    hours = max(1, int((trace.span_s + 1) / _HOUR_S))
-    late = max(0.0, trace.span_s - hours * _HOUR_S)
+    hours = max(1, int((span_s + 1) / _HOUR_S))
+    late = max(0.0, span_s - hours * _HOUR_S)
     at = ((trace.at_s - late) // INTERVAL_S).astype(np.int64)
     bins = int(hours * _HOUR_S / INTERVAL_S)
     kept = (at >= 0) & (at < bins)
     sums = np.bincount(at[kept], weights=weights[kept], minlength=bins).astype(np.float64)
-    if trace.span_s < _HOUR_S:
-        sums = np.full(bins, float(weights.sum()) / max(trace.span_s, 60.0) * INTERVAL_S)
+    if span_s < _HOUR_S:
+        sums = np.full(bins, float(weights.sum()) / max(span_s, 60.0) * INTERVAL_S)
     return History(end_s - hours * _HOUR_S, INTERVAL_S, sums)
 
 

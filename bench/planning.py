@@ -13,6 +13,7 @@ import re
 import subprocess
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -88,7 +89,7 @@ def bands(folder: Path) -> None:
     for days in (21, 42, 84):
         both = []
         for level in (0.8, 0.9):
-            runs = [covered(known_law(seed, days + 2), days, level) for seed in range(20)]
+            runs = [covered(known_law(seed, days + 2), days, level) for seed in range(100)]
             both.append((
                 float(np.mean([run[0] for run in runs])),
                 float(np.mean([run[1] for run in runs])),
@@ -155,18 +156,36 @@ def peers(folder: Path, sr_sim: str | None, aiconfigurator: str | None) -> None:
     """Our fleet and the peers', for one trace on A100s, replayed."""
     trace = read(folder / "azure2023_conv.parquet").scaled(12, 0)
     setup = Setup(pick(PROFILES, "A100-8B"), Slo())
+    fast = replace(setup, profile=faster(setup.profile))
     rate = len(trace) / trace.span_s
     minutes = np.bincount((trace.at_s // 60).astype(int)) / 60
-    answers = {"hansom plan capacity": smallest(trace, setup).replicas}
+    answers = {
+        "hansom plan capacity": smallest(trace, setup).replicas,
+        "hansom plan capacity, faster replicas": smallest(trace, fast).replicas,
+    }
     for name, per_s in (("mean rate", rate), ("highest minute", float(minutes.max()))):
         if sr_sim:
             answers[f"vllm-sr-sim, {name}"] = ask_sr_sim(sr_sim, trace, per_s)
         if aiconfigurator:
             answers[f"AIConfigurator, {name}"] = ask_aiconfigurator(aiconfigurator, trace, per_s)
-    needs = Needs(trace, setup, (*SEEDS, *OTHER_SEEDS))
-    print("| planner | A100s | within the SLO, replayed |\n|---|---|---|")
+    judges = [Needs(trace, one, (*SEEDS, *OTHER_SEEDS)) for one in (setup, fast)]
+    print("| planner | A100s | within the SLO, replayed | on faster replicas |\n|---|---|---|---|")
     for name, replicas in answers.items():
-        print(f"| {name} | {replicas} | {needs.kept(replicas):.1%} |", flush=True)
+        kept = " | ".join(f"{one.kept(replicas):.1%}" for one in judges)
+        print(f"| {name} | {replicas} | {kept} |", flush=True)
+
+
+def faster(profile: EngineProfile) -> EngineProfile:
+    """Every part of a step in two thirds of the time, and chunks of 2,048 tokens, as vLLM's own."""
+    return profile.model_copy(
+        update={
+            "base_s": profile.base_s * 2 / 3,
+            "per_sequence_s": profile.per_sequence_s * 2 / 3,
+            "per_kv_token_s": profile.per_kv_token_s * 2 / 3,
+            "prefill_tokens_per_s": profile.prefill_tokens_per_s * 3 / 2,
+            "chunk_tokens": 2048,
+        }
+    )
 
 
 def ask_sr_sim(command: str, trace: Trace, per_s: float) -> int:

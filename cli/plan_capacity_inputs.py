@@ -53,15 +53,7 @@ def reckon(asked: Asked, slo: Slo, source: Source) -> Reckoned:
     mix, said = _mix(asked, source, tiers)
     growth = None if asked.growth_percent is None else asked.growth_percent / 100
     assumed = Assumed(growth, asked.launched())
-    made: dict[int, Design] = {}
-    designs = {}
-    for tier in tiers:
-        trace = source.trace(tier)
-        if id(trace) not in made:
-            made[id(trace)] = design(
-                trace, profiles[tier], slo, source.end_s, asked.days, assumed, asked.coverage
-            )
-        designs[tier] = made[id(trace)]
+    designs = _designs(asked, slo, source, profiles, assumed)
     kinds = by_tier("--nodes", asked.nodes, tiers, str)
     machines = load_machines(asked.machine_file).machines if kinds else {}
     nodes = {tier: _node(profiles[tier], kinds.get(tier), machines) for tier in tiers}
@@ -84,6 +76,25 @@ def reckon(asked: Asked, slo: Slo, source: Source) -> Reckoned:
     ]
     notes = tuple(dict.fromkeys(note for one in designs.values() for note in one.notes))
     return Reckoned(base, what_ifs, tuple(inputs), notes)
+
+
+def _designs(
+    asked: Asked,
+    slo: Slo,
+    source: Source,
+    profiles: Mapping[str, EngineProfile],
+    assumed: Assumed,
+) -> dict[str, Design]:
+    """By tier; tiers with the same requests share one, made with the first one's profile."""
+    made: dict[int, Design] = {}
+    for tier, profile in profiles.items():
+        trace = source.trace(tier)
+        if id(trace) not in made:
+            made[id(trace)] = design(
+                trace, profile, slo, source.end_s, asked.days, assumed, asked.coverage,
+                source.span_s,
+            )  # fmt: skip
+    return {tier: made[id(source.trace(tier))] for tier in profiles}
 
 
 def _profiles(asked: Asked, source: Source) -> dict[str, EngineProfile]:

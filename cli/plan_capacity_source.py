@@ -27,11 +27,13 @@ _HOUR_S = 3600.0
 class Source:
     """What came, by tier; `shares` and `hit_rate` are those that are in it already.
 
-    A trace is of no tier yet: `traces` is empty, `whole` is every tier's.
+    `span_s` is how long it lasted, None for a trace up to its last request. A trace is of no tier
+    yet: `traces` is empty, `whole` is every tier's.
     """
 
     words: str
     end_s: float
+    span_s: float | None
     traces: Mapping[str, Trace]
     whole: Trace | None
     shares: Mapping[str, float]
@@ -61,7 +63,7 @@ def _of_trace(asked: Asked) -> Source:
     end_s = time.time() if asked.ended is None else parse(asked.ended)
     told = "assumption: it ended now" if asked.ended is None else GIVEN
     inputs = (Input("the trace ended", f"{moment(end_s)} UTC", told),)
-    return Source(words, end_s, {}, whole, {}, 0.0, inputs)
+    return Source(words, end_s, None, {}, whole, {}, 0.0, inputs)
 
 
 def _of_ledger(asked: Asked) -> Source:
@@ -78,7 +80,7 @@ def _of_ledger(asked: Asked) -> Source:
     total = sum(len(trace) for trace in traces.values())
     shares = {tier: len(trace) / total for tier, trace in traces.items()}
     words = f"ledger, the last {seen.span_s / _HOUR_S:,.1f} h"
-    return Source(words, now_s, traces, None, shares, float(seen.hit_rate), ())
+    return Source(words, now_s, now_s - begin_s, traces, None, shares, float(seen.hit_rate), ())
 
 
 def _trace(tier: str, rows: list[tuple[float, int, int]], begin_s: float) -> Trace:

@@ -148,8 +148,8 @@ class Attempt:
         `cut` says that `usage` is what had been seen when the engine was left, which anything but
         an answer or a refusal is by default: then the engine is asked for its own count before the
         line is written. So it is after several choices, whose prompt the engine counts for each
-        and OpenAI's usage once. `delivered_tokens` of a cut answer reached the client. `share_usd_micros`
-        is what an answer costs that was generated for another request, too.
+        and OpenAI's usage once. `delivered_tokens` of a cut answer reached the client.
+        `share_usd_micros` is what an answer costs that was generated for another request, too.
         """
         if self._closed:
             return

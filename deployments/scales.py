@@ -26,17 +26,16 @@ from deployments.scaling import scales
 REFRESH_S = 0.5
 Record = Mapping[str, Any]
 _VIEW = TypeAdapter(View)
-_FORGOTTEN = ("memory", "fleet")
 
 
 def read_records(shelf: Shelf, tiers: Sequence[str]) -> dict[str, Record]:
-    """The records of those tiers that have one. Blocks, and never raises."""
+    """The records of those tiers that have one, less what is remembered. Blocks; never raises."""
     found: dict[str, Record] = {}
     for tier in tiers:
         with suppress(Exception):
             record = orjson.loads(shelf.get(record_key(tier)) or b"null")
             if isinstance(record, dict):
-                found[tier] = {k: v for k, v in record.items() if k not in _FORGOTTEN}
+                found[tier] = {name: told for name, told in record.items() if name != "memory"}
     return found
 
 

@@ -25,12 +25,10 @@ from core.settings import SimulatedEngine
 from deployments.caller import Caller, CallerLeft
 from deployments.load import LoadTeller, Queue, Totals
 from deployments.meter import Meter, request_id
+from deployments.simulated_play import Play
 
 _HEADERS_SSE = [(b"content-type", b"text/event-stream; charset=utf-8")]
 _HEADERS_JSON = [(b"content-type", b"application/json")]
-_WORD = " cab"
-_LOGPROB = -0.1  # of every token, where log-probabilities are asked for
-_BYTES_PER_TOKEN = 4
 _MAX_BODY_BYTES = 1 << 30  # the gateway's limit is the one that counts
 
 
@@ -116,7 +114,7 @@ class Simulated:
 
     async def _answer(self, caller: Caller, path: str, send: Any, id: str) -> None:
         body = orjson.loads(await caller.body(_MAX_BODY_BYTES))
-        play = _Play(body, self._settings, self._model, chat=path.endswith("chat/completions"))
+        play = Play(body, self._settings, self._model, chat=path.endswith("chat/completions"))
         if play.prompt_tokens + play.output_tokens > self._settings.context_tokens:
             await _reply(send, 400, play.too_long(self._settings.context_tokens))
             return
@@ -127,7 +125,7 @@ class Simulated:
         finally:
             self.meter.note(id, Usage(play.prompt_tokens if play.made else 0, 0, play.made))
 
-    async def _serve(self, play: "_Play", send: Any) -> None:
+    async def _serve(self, play: Play, send: Any) -> None:
         self._waiting_tokens += play.prompt_tokens
         try:
             self._waiting += 1
@@ -139,7 +137,7 @@ class Simulated:
         finally:
             self._ended(play)
 
-    async def _run(self, play: "_Play", send: Any) -> None:
+    async def _run(self, play: Play, send: Any) -> None:
         self._running += 1
         self._held_tokens += play.prompt_tokens + play.output_tokens
         try:
@@ -160,13 +158,13 @@ class Simulated:
             self._held_tokens -= play.prompt_tokens + play.output_tokens
             self._slots.release()
 
-    async def _pace(self, play: "_Play", tokens: int) -> None:
+    async def _pace(self, play: Play, tokens: int) -> None:
         """Sleep until token number `tokens` is due; the plan is absolute, so errors don't add."""
         due_s = play.started_s + self._settings.ttft_s + (tokens - 1) * self._settings.tpot_s
         if (left_s := due_s - time.monotonic()) > 0:
             await asyncio.sleep(left_s)
 
-    def _due(self, play: "_Play") -> int:
+    def _due(self, play: Play) -> int:
         """Tokens that are made by now."""
         passed_s = time.monotonic() - play.started_s - self._settings.ttft_s
         if passed_s < 0:
@@ -175,13 +173,13 @@ class Simulated:
             return play.output_tokens
         return min(play.output_tokens, 1 + int(passed_s / self._settings.tpot_s))
 
-    def _count(self, play: "_Play", made: int) -> None:
+    def _count(self, play: Play, made: int) -> None:
         """Add what was made since the last time to the engine's counters."""
         if made > play.made:
             self._counters.add(0 if play.made else play.prompt_tokens, made - play.made)
             play.made = made
 
-    def _prefilled(self, play: "_Play") -> None:
+    def _prefilled(self, play: Play) -> None:
         """Its first token is there."""
         play.first_s = time.monotonic()
         self._waiting_tokens -= play.prompt_tokens
@@ -193,7 +191,7 @@ class Simulated:
             first_tokens=seen.first_tokens + 1,
         )
 
-    def _ended(self, play: "_Play") -> None:
+    def _ended(self, play: Play) -> None:
         """It is over, however it went."""
         if play.first_s is None:
             self._waiting_tokens -= play.prompt_tokens
@@ -205,13 +203,13 @@ class Simulated:
                 later_tokens=seen.later_tokens + play.made - 1,
             )
 
-    async def _stream(self, play: "_Play", send: Any) -> None:
+    async def _stream(self, play: Play, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": _HEADERS_SSE})
         async for chunk in self._chunks(play):
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b"data: [DONE]\n\n"})
 
-    async def _chunks(self, play: "_Play") -> AsyncIterator[bytes]:
+    async def _chunks(self, play: Play) -> AsyncIterator[bytes]:
         paced = self._settings.tpot_s > 0
         for made in range(1, play.output_tokens + 1):
             if made == 1 or paced:
@@ -252,100 +250,6 @@ class Counters:
     def add(self, prompt: int, generation: int) -> None:
         """Count what was played."""
         self._counts += (prompt, generation)
-
-
-class _Play:
-    """One request being played."""
-
-    def __init__(
-        self, body: dict[str, Any], settings: SimulatedEngine, model: str, *, chat: bool
-    ) -> None:
-        options = body.get("stream_options") or {}
-        limit = body.get("max_completion_tokens") or body.get("max_tokens")
-        prompt = orjson.dumps(body.get("messages") if chat else body.get("prompt"))
-        self.chat = chat
-        self.model = model
-        self.stream = bool(body.get("stream"))
-        self.include_usage = bool(options.get("include_usage"))
-        self.continuous = bool(options.get("continuous_usage_stats"))
-        self.prompt_tokens = len(prompt) // _BYTES_PER_TOKEN + 1
-        self.output_tokens = int(limit or settings.output_tokens)
-        self.made = 0
-        self.first_s: float | None = None
-        asked = body.get("logprobs")
-        self.logprobs = bool(asked) if chat else asked is not None
-        self.started_s = time.monotonic()
-        self._head = {
-            "id": f"sim-{id(self):x}",
-            "created": int(time.time()),
-            "model": model,
-            "object": "chat.completion.chunk" if chat else "text_completion",
-        }
-        self._prefix = b"data: " + orjson.dumps(self._head)[:-1]
-
-    def usage(self, made: int) -> dict[str, int]:
-        """The OpenAI usage object after `made` tokens."""
-        total = self.prompt_tokens + made
-        return {
-            "prompt_tokens": self.prompt_tokens,
-            "total_tokens": total,
-            "completion_tokens": made,
-        }
-
-    def chunk(self, made: int) -> bytes:
-        """Token number `made` as an event."""
-        role = b'"role":"assistant",' if made == 1 else b""
-        piece = b'"delta":{' + role + b'"content":" cab"}' if self.chat else b'"text":" cab"'
-        if self.logprobs:
-            piece += b"," + orjson.dumps({"logprobs": self._logprobs(1)})[1:-1]
-        usage = b"," + orjson.dumps({"usage": self.usage(made)})[1:-1] if self.continuous else b""
-        return (
-            self._prefix
-            + b',"choices":[{"index":0,'
-            + piece
-            + b',"finish_reason":null}]'
-            + usage
-            + b"}\n\n"
-        )
-
-    def closing(self) -> bytes:
-        """The event with the finish reason."""
-        piece = b'"delta":{}' if self.chat else b'"text":""'
-        return self._prefix + b',"choices":[{"index":0,' + piece + b',"finish_reason":"stop"}]}\n\n'
-
-    def usage_chunk(self) -> bytes:
-        """The final usage event."""
-        usage = orjson.dumps(self.usage(self.output_tokens))
-        return self._prefix + b',"choices":[],"usage":' + usage + b"}\n\n"
-
-    def whole(self) -> dict[str, Any]:
-        """The answer to a request without streaming."""
-        text = _WORD * self.output_tokens
-        choice: dict[str, Any] = {"index": 0, "finish_reason": "stop"}
-        if self.logprobs:
-            choice["logprobs"] = self._logprobs(self.output_tokens)
-        choice |= (
-            {"message": {"role": "assistant", "content": text}} if self.chat else {"text": text}
-        )
-        kind = "chat.completion" if self.chat else "text_completion"
-        usage = self.usage(self.output_tokens)
-        return self._head | {"object": kind, "choices": [choice], "usage": usage}
-
-    def _logprobs(self, tokens: int) -> dict[str, Any]:
-        """Of `tokens` tokens, in the chat's form or the older one."""
-        if self.chat:
-            one = {"token": _WORD, "logprob": _LOGPROB, "bytes": [*_WORD.encode()]}
-            return {"content": [one | {"top_logprobs": []}] * tokens}
-        return {"tokens": [_WORD] * tokens, "token_logprobs": [_LOGPROB] * tokens}
-
-    def too_long(self, context_tokens: int) -> dict[str, Any]:
-        """vLLM's way of saying that the context is too small."""
-        message = (
-            f"This model's maximum context length is {context_tokens} tokens. However, you "
-            f"requested {self.output_tokens} output tokens and your prompt contains "
-            f"{self.prompt_tokens} input tokens."
-        )
-        return {"error": {"message": message, "type": "BadRequestError", "code": 400}}
 
 
 async def _reply(send: Any, status: int, body: dict[str, Any]) -> None:

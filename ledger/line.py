@@ -49,13 +49,13 @@ class LedgerLine(msgspec.Struct, frozen=True, kw_only=True):
 
     `call_id` is unique; `request_id` is what the client sees and may have chosen itself, so two
     requests may bear the same. `requested` is the model field as the client sent it. `key`, `team`
-    and `tags` are who of the tenant is to be billed, and for what. `model_version` names the weights
-    and their quantization. `undelivered_tokens` of the output were made and never reached the
-    client. `usage` of a
-    cache hit, or of a joined flight, is that of the answer that was given again; a `credit` is what
-    the others of a shared generation take over of its cost, and negative. `queue_s`, `ttft_s` and
-    `total_s` count from the request's arrival, so that the last attempt holds what the client
-    waited; `tpot_s` is per output token after the first. `created_s` is wall time. `estimated_tokens` says that the engine reported no usage.
+    and `tags` are who of the tenant is to be billed, and for what. `model_version` names the
+    weights and their quantization. `undelivered_tokens` of the output were made and never reached
+    the client. `usage` of a cache hit, or of a joined flight, is that of the answer that was given
+    again; a `credit` is what the others of a shared generation take over of its cost, and negative.
+    `queue_s`, `ttft_s` and `total_s` count from the request's arrival, so that the last attempt
+    holds what the client waited; `tpot_s` is per output token after the first. `created_s` is wall
+    time. `estimated_tokens` says that the engine's own count is not known.
     """
 
     call_id: str

@@ -1,5 +1,6 @@
 """Fixtures shared by all folders: real Redis and PostgreSQL servers, and the whole of Hansom."""
 
+import logging
 import shutil
 import subprocess
 import tempfile
@@ -49,6 +50,15 @@ class RedisServer:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+
+@pytest.fixture(autouse=True)
+def _own_logging() -> Iterator[None]:
+    """A deployment that a test makes sets logging up; the next test sees nothing of it."""
+    root = logging.getLogger("hansom")
+    before = (root.handlers[:], root.level, root.propagate)
+    yield
+    root.handlers, root.level, root.propagate = before
 
 
 @pytest.fixture(scope="session")

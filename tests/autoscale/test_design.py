@@ -64,6 +64,12 @@ def test_launches_and_growth_move_the_factor():
     assert made.peaks.middle[30] == pytest.approx(2 * 1.5 ** (31 / 30.4375), rel=0.01)
 
 
+def test_what_did_not_come_at_the_end_counts_as_nothing():
+    quiet = design(days(4, 4), PROFILE, Slo(), END_S, 1, Assumed(), 0.9, span_s=6 * DAY_S)
+    assert quiet.start_s == END_S
+    assert quiet.peaks.middle[0] < 0.5
+
+
 def test_a_burst_inside_the_hour_is_told():
     at_s = np.sort(np.concatenate([np.arange(0, 3600, 10.0), np.linspace(600, 659, 354)]))
     made = shape(Trace("burst", at_s, np.full(len(at_s), 9), np.full(len(at_s), 9)))

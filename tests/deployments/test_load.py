@@ -4,9 +4,11 @@ import asyncio
 import importlib.util
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from autoscale.observe import Report
 from core.settings import SimulatedEngine
@@ -14,6 +16,7 @@ from deployments import vllm_engine
 from deployments.load import LoadTeller, Queue, Totals
 from deployments.meter import Meter
 from deployments.simulated import Simulated
+from tests.deployments.rig import settings_of
 from tests.deployments.test_simulated import post
 
 
@@ -92,6 +95,45 @@ async def test_the_meter_counts_the_gateways_requests_and_their_lane() -> None:
     release.set()
     await asyncio.gather(*calls)
     assert (meter.open, meter.batch_open, meter.finished) == (0, 0, 2)
+
+
+class OutputProcessor:
+    """vLLM's, as far as a report asks it."""
+
+    def get_num_unfinished_requests(self) -> int:
+        return 7
+
+    def get_num_queued_tokens(self) -> int:
+        return 900
+
+
+def test_a_vllm_report_is_made_of_its_own_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = CollectorRegistry()
+    monkeypatch.setattr(vllm_engine, "REGISTRY", registry)
+    labels, own = ["model_name", "engine"], ("m", "0")
+
+    def made(kind: Any, name: str) -> Any:
+        return kind(f"vllm:{name}", "text", labels, registry=registry).labels(*own)
+
+    made(Gauge, "num_requests_running").set(4)
+    made(Gauge, "kv_cache_usage_perc").set(0.5)
+    made(Gauge, "num_requests_waiting").set(99)  # not read: it is of the last step
+    made(Counter, "num_preemptions").inc(3)
+    made(Counter, "prompt_tokens_cached").inc(30)
+    made(Counter, "generation_tokens").inc(5)
+    made(Histogram, "time_to_first_token_seconds").observe(0.4)
+    made(Histogram, "inter_token_latency_seconds").observe(0.02)
+    prompts = made(Counter, "prompt_tokens")
+    one = vllm_engine.Vllm(settings_of().tiers[0], Path())
+    one._llm = SimpleNamespace(output_processor=OutputProcessor())
+    one._teller = LoadTeller(Meter(nothing))
+    first = one.report()
+    prompts.inc(100)
+    told = one.report()
+    assert (told.running, told.waiting, told.waiting_tokens) == (4, 3, 900)
+    assert (told.kv_use_ratio, told.preemptions, told.cached_tokens) == (0.5, 3, 30)
+    assert (first.input_tokens, told.input_tokens) == (900, 1000)
+    assert told.input_tokens_per_s > 0
 
 
 def test_vllm_has_what_its_report_is_read_from() -> None:

@@ -10,18 +10,25 @@ from prometheus_client.parser import text_string_to_metric_families
 from autoscale.adapter import Adapter
 from autoscale.keep import record_key
 from autoscale.observe import Report
+from autoscale.together import Outlook
 from core.call import TierSignal
 from core.errors import HansomError
+from core.metrics import Metrics
 from core.settings import Settings
+from deployments.board import Board
 from deployments.exchange import Connections
 from deployments.handles import Replica, TierReplicas
 from deployments.observe import merge
 from deployments.scales import Scales, families, read_records
 from deployments.scaling import profile_of, profiles_of, scale_options
 from deployments.waking import Waking
+from router.arms import Plan
+from router.terms import Policy, Strategy, Tier
 from tests.autoscale.context import Context
-from tests.deployments.rig import settings_of
-from tests.fakes import FakeShelf
+from tests.deployments.rig import call, settings_of
+from tests.deployments.test_board import score
+from tests.fakes import FakeRouter, FakeShelf
+from tests.ledger.lines import until
 
 VLLM = {"engine": {"kind": "vllm"}, "source": {"kind": "path", "path": "/m"}}
 UP = [Replica("a", ("127.0.0.1", 1))]
@@ -107,6 +114,9 @@ class Scene:
         return self.scales.signals()
 
 
+LOAD = {"id": "a", "at_s": 10.0, "started_s": 1.0}
+
+
 def view(**changes: Any) -> dict[str, Any]:
     told = {"now_s": 10.0, "target": 0, "ready": [], "starting": [], "traffic": {"seconds": 0.25}}
     return told | changes
@@ -120,6 +130,45 @@ def test_a_cold_tier_is_up_for_the_router_and_takes_its_time() -> None:
     assert scene.scales.outlook.busy_threshold > 0.4, "the bar for going up is higher"
     scene.up = UP
     assert scene.scales.signals()["large"].warm, "seen at once, before the next record"
+
+
+def board(scene: Scene, strategy: Strategy = Strategy.LEARNED, need: float = 0.5) -> Board:
+    """A board that sends half of the calls up."""
+    tiers = (Tier("small", "small-model"), Tier("large", "large-model"))
+    plan = Plan(Policy(tiers, (0.4,), strategy=strategy))
+    router = FakeRouter(score(need))
+    return Board(plan, router, scene.tiers, 1.0, Metrics(), scales=scene.scales)
+
+
+@pytest.mark.parametrize(
+    ("up", "need", "tier"), [(True, 0.5, "large"), (False, 0.5, "small"), (False, 0.9, "large")]
+)
+async def test_a_cold_dearest_tier_takes_only_what_needs_it_most(
+    up: bool, need: float, tier: str
+) -> None:
+    scene = Scene(view=view(ready=[LOAD] if up else []), lead_s=400.0)
+    scene.up = UP if up else []
+    scene.look()
+    decision = await board(scene, need=need).decide(call(requested="auto"))
+    assert decision.tier == tier
+    assert decision.code == ("large_busy" if tier == "small" else "hard")
+
+
+async def test_a_cold_cheapest_tier_is_passed_over_and_woken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scene = Scene(view=view(ready=[LOAD]), lead_s=40.0)
+    scene.settings = changed(replicas={"min": 1, "max": 3})
+    waking = Waking("small", scene.shelf, "g", scene._kick)
+    scene.tiers["small"].waking, scene.tiers["small"].running = waking, list
+    scene.up = UP
+    scene.scales._outlook = Outlook(
+        {"small": TierSignal(warm=False, cold_start_s=40.0), "large": TierSignal()}, deadline_s=2.0
+    )
+    decision = await board(scene, Strategy.ALWAYS_SMALL).decide(call(requested="auto"))
+    assert (decision.tier, decision.code) == ("large", "late")
+    await until(lambda: waking.calls == 1)
+    await waking.close()
 
 
 def test_one_that_never_decided_is_counted_with_its_profile() -> None:
