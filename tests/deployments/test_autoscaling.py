@@ -47,7 +47,7 @@ def hansom() -> Iterator[Serving]:
     )
     busy, cold = config["tiers"]
     busy |= {"replicas": {"min": 1, "max": 2}, "scaling": QUICK}
-    busy["engine"] |= {"ttft_s": 0.2, "tpot_s": 0.02, "max_concurrent": 4}
+    busy["engine"] |= {"ttft_s": 0.4, "tpot_s": 0.02, "max_concurrent": 8}
     cold |= {"replicas": {"min": 0, "max": 2}, "scaling": QUICK, "max_ongoing_requests": 8}
     cold["engine"] |= {"ttft_s": 0.05, "tpot_s": 0.02, "start_s": LOAD_S}
     one = Serving(config)
@@ -172,7 +172,7 @@ def test_a_queue_that_grows_brings_replicas_and_none_that_goes_cuts_a_stream(
         while running(hansom, "small") > 1:
             assert since(start_s) < 90
             on_the_way.append(pool.submit(lambda: stream(hansom, 100)))
-            time.sleep(0.9)
+            time.sleep(1.1)
         assert [one.result(60) for one in on_the_way] == [100] * len(on_the_way)
     assert wanted_s < WANTED_S
     assert running_s < RUNNING_S
