@@ -4,7 +4,9 @@
 
 `level` is an exponentially weighted mean over `LEVEL_S`; load is a mean over one minute. Residuals
 are those of the last `RESIDUALS` minutes, so the quantile is calibrated by what happened, without
-a model of the noise (split conformal, arXiv 1604.04173, on a sliding window).
+a model of the noise (split conformal, arXiv 1604.04173, on a sliding window). They overlap: only
+each fifth is one more, and k of those tell no quantile above k / (k + 1). Until there are enough
+the floor is the level.
 
 Promises: pure; what is remembered is bounded and JSON-able; a higher load now never lowers the
 floor now. On load of a steady law the floor covers the next five minutes' maximum with probability
@@ -21,8 +23,6 @@ LEVEL_S = 120.0
 MINUTE_S = 60.0
 HORIZON_MINUTES = 5
 RESIDUALS = 360
-LEAST_RESIDUALS = 20
-"""Fewer say nothing of a quantile; the floor is then the level."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,10 @@ class Decayed:
     def mean(self, otherwise: float = 0.0) -> float:
         """Total by weight; `otherwise` while there is no weight to speak of."""
         return self.total / self.weight if self.weight > 1e-200 else otherwise
+
+    def rate(self, window_s: float) -> float:
+        """Total by seconds, half a window at the least: a rate of the first seconds is noise."""
+        return self.total / max(self.weight, window_s / 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +87,13 @@ class Forecast:
 
     def upper(self, quantile: float) -> float:
         """The load that the next five minutes do not pass, with probability `quantile`."""
-        return self.level.mean() + self.headroom(quantile)
+        return self.level.rate(LEVEL_S) + self.headroom(quantile)
 
     def headroom(self, quantile: float) -> float:
         """The quantile of the residuals, with (n + 1) q of them at or below it; 0 at the least."""
         n = len(self.residuals)
-        if n < LEAST_RESIDUALS:
+        apart = n // HORIZON_MINUTES
+        if math.ceil((apart + 1) * quantile) > apart:
             return 0.0
         rank = min(n, math.ceil((n + 1) * quantile))
         return max(0.0, sorted(self.residuals)[rank - 1])

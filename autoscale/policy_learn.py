@@ -18,6 +18,8 @@ from core.scaling import Scaling
 
 LENGTHS_S = 600.0
 WAITS_S = 60.0
+TTFT_SHARE = 0.5
+"""How much of the TTFT SLO the mean may take: some wait for much longer than the mean does."""
 BURST_BIN_S = 10.0
 BURST_S = 1800.0
 
@@ -69,12 +71,11 @@ def bursty(bursts: Bursts, ratio: float) -> bool:
 def _waits(
     memory: Memory, seen: Seen, elapsed_s: float, scaling: Scaling, profile: EngineProfile
 ) -> Decayed:
-    """The worse of TTFT and TPOT by its SLO, over a minute."""
+    """The worse of mean TTFT and TPOT by what they may take of the SLO, over a minute."""
     slo = scaling.slo
     prompt_s = memory.input.mean() / profile.prefill_tokens_per_s
-    ratios = (
-        [] if seen.ttft_s is None else [seen.ttft_s / (slo.ttft_s + slo.ttft_factor * prompt_s)]
-    )
+    most_s = TTFT_SHARE * (slo.ttft_s + slo.ttft_factor * prompt_s)
+    ratios = [] if seen.ttft_s is None else [seen.ttft_s / most_s]
     ratios += [] if seen.tpot_s is None else [seen.tpot_s / slo.tpot_s]
     if not ratios:
         return memory.waits.after(0.0, 0.0, elapsed_s, WAITS_S)

@@ -4,15 +4,16 @@ With W the work that arrives, in replica-seconds per second (`autoscale.work`):
 
     rate      W / utilisation
     kv        tokens in KV caches / (kv_ceiling * KV cache of a replica)
-    slo       one more than are ready, while TTFT or TPOT is over its SLO and none is starting
+    slo       one more than are ready, while the mean TTFT is over half of its SLO, or the mean TPOT
+              over all of it, and none is starting
     forecast  (level + quantile of what it was passed by) / forecast_utilisation
     batch     (W + work of the batch lane) / batch.utilisation, after batch.delay_s
-    backlog   seconds of prefill that wait / drain_s, and the KV caches that they fill; on top
+    backlog   seconds of prefill that wait / drain_s, and the KV caches that they fill; on top.
+              What the ready replicas work off within half of the TTFT SLO is no backlog
 
 What is in the replicas, `kv` and `backlog`, adds `surge_ratio` of the other terms at the most, or
-what makes one more than are ready. A
-queue and full KV caches grow for as long as replicas start: ordered by their size alone, replicas
-come in such numbers when they are gone.
+what makes one more than are ready. A queue and full KV caches grow for as long as replicas start:
+ordered by their size alone, replicas come in such numbers when they are gone.
 
 Promises: pure; more arrivals, tokens that wait, KV use or waiting never ask for fewer.
 """
@@ -23,6 +24,7 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
+from autoscale.policy_learn import TTFT_SHARE
 from autoscale.policy_memory import Memory
 from autoscale.policy_seen import Seen
 from autoscale.profile import EngineProfile
@@ -114,7 +116,7 @@ def terms(
     seen: Seen, memory: Memory, costs: Costs, scaling: Scaling, profile: EngineProfile
 ) -> Terms:
     """What each signal asks for now; without queues or KV use, what is left of them."""
-    work = memory.work.mean()
+    work = memory.work.rate(scaling.rate_window_s)
     blind = "" if seen.queues else "; no replica tells of its queue"
     if seen.queues and seen.kv_tokens is None:
         blind = "; no replica tells of its KV cache"
@@ -165,6 +167,8 @@ def _backlog(
     """With no replica ready, whoever waits does so until one has started; more do not help that."""
     tokens = seen.waiting_tokens + seen.held_tokens
     if seen.ready:
+        soon_s = TTFT_SHARE * scaling.slo.ttft_s * seen.ready
+        tokens = max(0.0, tokens - soon_s / costs.prefill_s)
         kv = 0.0 if seen.kv_tokens is None else tokens / (scaling.kv_ceiling * profile.kv_tokens)
         return tokens * costs.prefill_s / scaling.drain_s + kv
     drain_s = max(scaling.drain_s, memory.lead_s(profile.lead_s) / 2)

@@ -55,10 +55,10 @@ class Scaling(Frozen):
     """
 
     slo: Slo = Slo()
-    utilisation: float = Field(0.85, gt=0, le=1)
+    utilisation: float = Field(0.8, gt=0, le=1)
     kv_ceiling: float = Field(0.4, gt=0, le=1)
     drain_s: float = Field(10.0, gt=0)
-    surge_ratio: float = Field(1.0, ge=0)
+    surge_ratio: float = Field(0.5, ge=0)
     rate_window_s: float = Field(60.0, gt=0)
     forecast_quantile: float | None = Field(0.95, gt=0, lt=1)
     forecast_utilisation: float = Field(0.9, gt=0, le=1)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from autoscale.forecast import HORIZON_MINUTES, LEAST_RESIDUALS, RESIDUALS, Forecast
+from autoscale.forecast import HORIZON_MINUTES, LEVEL_S, RESIDUALS, Decayed, Forecast
 
 
 def told(loads: np.ndarray, quantile: float) -> tuple[Forecast, float]:
@@ -41,11 +41,23 @@ def test_what_is_remembered_is_bounded():
     assert len(forecast.pending) <= HORIZON_MINUTES
 
 
-def test_with_little_history_the_floor_is_the_level():
+# k residuals that do not overlap tell quantiles up to k / (k + 1): 19 for 0.95, 4 for 0.8.
+@pytest.mark.parametrize(("quantile", "minutes"), [(0.95, 95), (0.8, 20)])
+def test_without_enough_history_for_the_quantile_the_floor_is_the_level(quantile, minutes):
     forecast = Forecast()
-    for minute in range(LEAST_RESIDUALS):
+    for minute in range(minutes + HORIZON_MINUTES - 1):
         forecast = forecast.after(1.0 + minute, 60.0)
-    assert forecast.upper(0.95) == forecast.level.mean()
+    assert forecast.upper(quantile) == forecast.level.mean()
+    forecast = forecast.after(200.0, 60.0)
+    assert forecast.upper(quantile) > forecast.level.mean() + 1
+
+
+def test_a_rate_of_the_first_seconds_counts_as_half_a_window():
+    first = Decayed().after(5 * 30.0, 5.0, 5.0, LEVEL_S)
+    assert first.rate(LEVEL_S) == pytest.approx(30.0 * 5 / 60)
+    for _ in range(100):
+        first = first.after(5 * 30.0, 5.0, 5.0, LEVEL_S)
+    assert first.rate(LEVEL_S) == pytest.approx(30.0)
 
 
 def test_a_higher_load_now_never_lowers_the_floor():

@@ -287,6 +287,29 @@ def test_waits_over_the_slo_ask_for_one_more_unless_one_is_starting():
     assert decide(more, memory, RULES, PROFILE)[0].replicas == 4
 
 
+def test_a_mean_ttft_of_half_its_slo_asks_for_one_more_but_no_less_does():
+    for ttft_s, expected in ((0.9, 3), (1.1, 4)):
+        memory = Memory.new()
+        for n in range(12):
+            wanted, memory = decide(view(n * 5.0, 3, 3, ttft_s=ttft_s), memory, RULES, PROFILE)
+        assert wanted.replicas == expected
+
+
+def test_a_queue_that_is_gone_within_half_the_ttft_slo_is_no_backlog():
+    soon = int(PROFILE.prefill_tokens_per_s * RULES.slo.ttft_s / 2)
+    for tokens, backlog in ((soon, False), (12 * soon, True)):
+        memory = Memory.new()
+        for n in range(20):
+            seen = view(n * 5.0, 3, 3, waiting_tokens=tokens)
+            wanted, memory = decide(seen, memory, RULES, PROFILE)
+        assert ("backlog" in wanted.reason) is backlog
+
+
+def test_one_loud_tick_of_a_new_memory_is_no_rate():
+    seen = view(target=4, ready=4, traffic=arrivals(6.0))
+    assert decide(seen, Memory.new(), RULES, PROFILE)[0].replicas == 4
+
+
 def test_the_batch_lane_uses_spare_room_first_and_counts_late():
     memory = Memory.new()
     told = []
