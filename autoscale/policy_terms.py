@@ -4,6 +4,7 @@ With W the work that arrives, in replica-seconds per second (`autoscale.work`):
 
     rate      W / utilisation
     kv        tokens in KV caches / (kv_ceiling * KV cache of a replica)
+    seats     calls that run or wait / (SEATS_SHARE * calls that a replica runs at once)
     slo       one more than are ready, while the mean TTFT is over half of its SLO, or the mean TPOT
               over all of it, and none is starting
     forecast  (level + quantile of what it was passed by) / forecast_utilisation
@@ -11,7 +12,7 @@ With W the work that arrives, in replica-seconds per second (`autoscale.work`):
     backlog   seconds of prefill that wait / drain_s, and the KV caches that they fill; on top.
               What the ready replicas work off within half of the TTFT SLO is no backlog
 
-What is in the replicas, `kv` and `backlog`, adds `surge_ratio` of the other terms at the most, or
+What is in the replicas, `kv` or `seats` and `backlog`, adds `surge_ratio` of the other terms at the most, or
 what makes one more than are ready. A queue and full KV caches grow for as long as replicas start:
 ordered by their size alone, replicas come in such numbers when they are gone.
 
@@ -31,6 +32,9 @@ from autoscale.profile import EngineProfile
 from autoscale.work import Costs
 from core.scaling import Scaling
 
+SEATS_SHARE = 0.8
+"""Of the calls that a replica runs at once: where short prompts fill it, nothing else tells."""
+
 
 class Code(StrEnum):
     """What decided, for metrics.
@@ -43,6 +47,7 @@ class Code(StrEnum):
 
     RATE = "rate"
     KV = "kv"
+    SEATS = "seats"
     SLO = "slo"
     FORECAST = "forecast"
     BATCH = "batch"
@@ -69,6 +74,7 @@ class Terms:
     work: float
     rate: float
     kv: float
+    seats: float
     slo: float
     forecast: float
     batch: float
@@ -82,7 +88,7 @@ class Terms:
         """Replicas asked for, in fractions."""
         steady = max(self.rate, self.slo, self.forecast, self.batch)
         most = max((1 + self.surge_ratio) * max(1.0, steady), self.ready + 1.0)
-        return max(steady, min(max(steady, self.kv) + self.backlog, most))
+        return max(steady, min(max(steady, self.kv, self.seats) + self.backlog, most))
 
     @property
     def code(self) -> Code:
@@ -90,6 +96,7 @@ class Terms:
         base = {
             Code.RATE: self.rate,
             Code.KV: self.kv,
+            Code.SEATS: self.seats,
             Code.SLO: self.slo,
             Code.FORECAST: self.forecast,
             Code.BATCH: self.batch,
@@ -103,6 +110,7 @@ class Terms:
         told = {
             f"work of {self.work:.2f} replicas asks for": self.rate,
             "KV cache": self.kv,
+            "calls that run or wait": self.seats,
             "waits over the SLO": self.slo,
             "forecast": self.forecast,
             "batch lane": self.batch,
@@ -124,6 +132,7 @@ def terms(
         work=work,
         rate=work / scaling.utilisation,
         kv=_kv(seen, scaling, profile),
+        seats=seen.ongoing / (SEATS_SHARE * profile.max_sequences),
         slo=_slo(seen, memory),
         forecast=_forecast(memory, scaling),
         batch=_batch(seen, memory, costs, scaling, work),

@@ -178,7 +178,8 @@ def test_a_jump_is_met_in_capped_steps():
     loop = Loop(ready=[("a", 0.0)], target=1).run(0.2, 60)
     loop.run(30.0, 5)
     assert loop.target <= 1 + 2
-    assert Code(loop.told[-1].code) in {Code.RATE, Code.BACKLOG, Code.KV, Code.FORECAST}
+    asks = {Code.RATE, Code.BACKLOG, Code.KV, Code.SEATS, Code.FORECAST}
+    assert Code(loop.told[-1].code) in asks
     assert "in steps, up to 3 now" in loop.told[-1].reason
 
 
@@ -285,6 +286,16 @@ def test_waits_over_the_slo_ask_for_one_more_unless_one_is_starting():
     assert (wanted.replicas, wanted.code) == (4, Code.SLO)
     more = replace(seen, now_s=seen.now_s + 5, target=4, starting=(seen.now_s,))
     assert decide(more, memory, RULES, PROFILE)[0].replicas == 4
+
+
+def test_short_prompts_that_wait_for_a_seat_ask_for_replicas():
+    """Their tokens are few and their KV is small: only their number tells."""
+    full = PROFILE.max_sequences
+    memory = Memory.new()
+    for n in range(20):
+        seen = view(n * 5.0, 3, 3, running=full, waiting=full, waiting_tokens=50)
+        wanted, memory = decide(seen, memory, RULES, PROFILE)
+    assert (wanted.replicas, wanted.code) == (4, Code.SEATS)
 
 
 def test_a_mean_ttft_of_half_its_slo_asks_for_one_more_but_no_less_does():
