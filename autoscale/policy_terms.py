@@ -12,9 +12,9 @@ With W the work that arrives, in replica-seconds per second (`autoscale.work`):
     backlog   seconds of prefill that wait / drain_s, and the KV caches that they fill; on top.
               What the ready replicas work off within half of the TTFT SLO is no backlog
 
-What is in the replicas, `kv` or `seats` and `backlog`, adds `surge_ratio` of the other terms at the most, or
-what makes one more than are ready. A queue and full KV caches grow for as long as replicas start:
-ordered by their size alone, replicas come in such numbers when they are gone.
+What is in the replicas, `kv` or `seats` and `backlog`, adds `surge_ratio` of the other terms at the
+most, or what makes one more than are ready. A queue and full KV caches grow for as long as replicas
+start: ordered by their size alone, replicas come in such numbers when they are gone.
 
 Promises: pure; more arrivals, tokens that wait, KV use or waiting never ask for fewer.
 """
