@@ -54,11 +54,11 @@ class RedisServer:
 
 @pytest.fixture(autouse=True)
 def _own_logging() -> Iterator[None]:
-    """A deployment that a test makes sets logging up; the next test sees nothing of it."""
+    """A deployment that a fixture or a test makes sets logging up; no other test sees it."""
     root = logging.getLogger("hansom")
-    before = (root.handlers[:], root.level, root.propagate)
+    root.handlers, root.propagate = [], True
+    root.setLevel(logging.NOTSET)
     yield
-    root.handlers, root.level, root.propagate = before
 
 
 @pytest.fixture(scope="session")
