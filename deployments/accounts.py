@@ -29,13 +29,11 @@ from deployments.settler import Settler, Steps
 from ledger import limits
 from ledger.keys import hashed, is_virtual, well_formed
 from ledger.limits import Amount, Limit, Payer, Refusal, Standing
-from ledger.line import Kind, LedgerLine, Outcome
+from ledger.line import NOT_MADE, LedgerLine, Outcome
 from ledger.redis_accounts import Asked, Made, Settling
 from ledger.writer import StreamWriter
 
 GATEWAY_TIER, NO_MODEL = "gateway", "none"
-# What no engine made for the line: its tokens are those of another's.
-_NOT_MADE = (Kind.CACHE_HIT, Kind.JOINED, Kind.CREDIT)
 # A reservation outlives the longest request by this much.
 _GRACE_S = 30.0
 # Places that were just given back may still be on their way from another gateway.
@@ -263,7 +261,7 @@ class Accounts(Purse):
 
 def amount_of(line: LedgerLine) -> Amount:
     """What a line counts: all of its cost, and the tokens that an engine made for it."""
-    tokens = 0 if line.kind in _NOT_MADE else line.usage.total_tokens
+    tokens = 0 if line.kind in NOT_MADE else line.usage.total_tokens
     return Amount(line.cost_usd_micros, tokens)
 
 

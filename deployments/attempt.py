@@ -20,12 +20,18 @@ from deployments import trace
 from deployments.handles import Replica, TierReplicas
 from deployments.late import Ask, Late
 from deployments.purse import NO_PURSE, Purse
-from ledger.line import CacheResult, Kind, LedgerLine, Outcome, saved_usd_micros
+from ledger.line import (
+    NOT_MADE,
+    CacheResult,
+    Kind,
+    LedgerLine,
+    Outcome,
+    engine_request_id,
+    saved_usd_micros,
+)
 from ledger.open import NO_LIST, OpenAttempts
 from ledger.writer import StreamWriter
 
-# What no engine made for this line.
-NOT_MADE = (Kind.CACHE_HIT, Kind.JOINED, Kind.CREDIT)
 # Whose answers are for ourselves.
 ASIDE = (Kind.CLASSIFIER, Kind.SHADOW)
 
@@ -99,8 +105,8 @@ class Attempt:
 
     @property
     def engine_request_id(self) -> str:
-        """The id inside the engine, which may not see a client's own id twice at once."""
-        return f"{self._call.request_id}-{self._call.call_id[-8:]}-{self._number}"
+        """The attempt's id inside the engine."""
+        return engine_request_id(self._call.request_id, self._call.call_id, self._number)
 
     def left_s(self, call: Call) -> float:
         """Seconds to the call's deadline, at least a millisecond."""

@@ -16,10 +16,9 @@ from opentelemetry.trace import SpanContext, SpanKind
 
 from core.call import Call, Decision, Endpoint, Usage
 from core.settings import Tier
-from deployments.attempt import NOT_MADE
 from deployments.span import Span, wire_headers
 from deployments.trace import AttemptSpan, Attributes, Step, Trace, Value
-from ledger.line import Kind, LedgerLine, Outcome
+from ledger.line import NOT_MADE, Kind, LedgerLine, Outcome
 
 PROVIDER = "hansom"
 LEFT = 499

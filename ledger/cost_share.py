@@ -9,11 +9,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
 
-from ledger.line import Kind, LedgerLine
+from ledger.line import NOT_MADE, LedgerLine
 
 NOBODY = "(nobody)"  # holds the bill of a tier that nobody used
-# Replayed or shared answers: no engine worked for their lines.
-NOT_MADE = (Kind.CACHE_HIT, Kind.JOINED, Kind.CREDIT)
 
 
 def held_s(line: LedgerLine) -> float:

@@ -34,6 +34,10 @@ class Kind(StrEnum):
     CANCELLED = "cancelled"
 
 
+# What no engine made for its line: replayed and shared answers, and what is taken off for them.
+NOT_MADE = (Kind.CACHE_HIT, Kind.JOINED, Kind.CREDIT)
+
+
 class Outcome(StrEnum):
     """How an attempt ended."""
 
@@ -99,8 +103,8 @@ class LedgerLine(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def engine_request_id(self) -> str:
-        """The attempt's id inside the engine, which may not see a client's own id twice at once."""
-        return f"{self.request_id}-{self.call_id[-8:]}-{self.attempt}"
+        """The attempt's id inside the engine."""
+        return engine_request_id(self.request_id, self.call_id, self.attempt)
 
     def to_bytes(self) -> bytes:
         """One JSON object without line breaks; raises `TypeError` for text that is not UTF-8."""
@@ -133,6 +137,11 @@ class LedgerLine(msgspec.Struct, frozen=True, kw_only=True):
 # dataclass making it was 3 to 4 % of the gateway's profile.
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(LedgerLine)
+
+
+def engine_request_id(request_id: str, call_id: str, attempt: int) -> str:
+    """An attempt's id inside the engine, which may not see a client's own id twice at once."""
+    return f"{request_id}-{call_id[-8:]}-{attempt}"
 
 
 def saved_usd_micros(usage: Usage, cost_usd_micros: int, largest: Price, *, served: bool) -> int:

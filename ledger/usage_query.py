@@ -12,8 +12,7 @@ from fractions import Fraction
 from sqlalchemy import ColumnElement, Connection, and_, case, func, select
 
 from core.call import Usage
-from ledger.cost_share import NOT_MADE
-from ledger.line import Kind
+from ledger.line import NOT_MADE, Kind
 from ledger.report import ASIDE
 from ledger.reprice import Metered
 from ledger.sql_store import LINES, SqlStore

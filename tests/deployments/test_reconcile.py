@@ -17,8 +17,7 @@ import numpy as np
 import psutil
 import pytest
 
-from deployments.attempt import NOT_MADE
-from ledger.line import Kind, LedgerLine, Outcome
+from ledger.line import NOT_MADE, Kind, LedgerLine, Outcome
 from ledger.sql_store import SqlStore, sqlite_url
 from tests.deployments.serving import Serving, command, simulated, wait
 
