@@ -5,6 +5,8 @@ commit is on disk; money is integers. Opening a database brings it to this code'
 Not covered: a `tail` cursor may skip a line when several drains commit at once on PostgreSQL.
 """
 
+import sqlite3
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -35,6 +37,7 @@ _PLAIN = tuple(name for name in LedgerLine.__struct_fields__ if name != "usage")
 _COLUMNS = LINES.c
 _TAGS = ","  # no tag has one: they come as a list between commas
 _NUL = "\0", "\ufffd"
+_ASK_AGAIN_S = 0.01
 _CONNECT_S = "10"  # for PostgreSQL; libpq itself would wait for minutes
 
 
@@ -146,10 +149,23 @@ def _engine(url: URL) -> Engine:
     def _set_up(connection: Any, _record: object) -> None:
         # WAL: readers and the drain do not wait for one another. FULL: a commit is acked to the
         # stream right away, so it must outlive the machine.
-        connection.execute("PRAGMA journal_mode=WAL")
+        _to_wal(connection)
         connection.execute("PRAGMA synchronous=FULL")
 
     return engine
+
+
+def _to_wal(connection: sqlite3.Connection) -> None:
+    """SQLite itself waits for nobody here: two that open a new file at once would stop one."""
+    give_up_s = time.monotonic() + schema.LOCK_WAIT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError:  # "database is locked"
+            if time.monotonic() > give_up_s:
+                raise
+            time.sleep(_ASK_AGAIN_S)
 
 
 def _columns_of(field: str) -> tuple[str, ...]:

@@ -54,10 +54,11 @@ class RedisServer:
 
 @pytest.fixture(autouse=True)
 def _own_logging() -> Iterator[None]:
-    """A deployment that a fixture or a test makes sets logging up; no other test sees it."""
+    """A deployment or a bench that a test runs sets logging up; no other test sees it."""
     root = logging.getLogger("hansom")
     root.handlers, root.propagate = [], True
-    root.setLevel(logging.NOTSET)
+    for name in [name for name in root.manager.loggerDict if name.startswith("hansom")]:
+        logging.getLogger(name).setLevel(logging.NOTSET)
     yield
 
 

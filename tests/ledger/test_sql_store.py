@@ -1,3 +1,4 @@
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -90,6 +91,18 @@ def test_columns_without_any_value_and_of_any_width_are_inserted(store: SqlStore
     wide = line(2, ttft_s=0.5, usage=Usage(2**40, 0, 1), key=odd, team="NULL", route_reason=" ")
     assert store.insert([line(3, ttft_s=None, usage=Usage(1, 2, 3)), wide]) == 2
     assert [item.line for item in store.tail(2)][1] == wide
+
+
+def test_a_new_file_is_opened_once_another_has_set_it_up(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(1) as threads:
+        other = sqlite3.connect(tmp_path / "new.db", check_same_thread=False)
+        other.execute("BEGIN IMMEDIATE")
+        opening = threads.submit(SqlStore, f"sqlite:///{tmp_path}/new.db")
+        with pytest.raises(TimeoutError):
+            opening.result(0.2)
+        other.rollback()
+        other.close()
+        opening.result(10).close()
 
 
 def test_other_databases_are_refused() -> None:

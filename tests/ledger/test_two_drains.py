@@ -15,7 +15,7 @@ from tests.ledger.lines import line
 
 pytestmark = pytest.mark.redis
 
-LINES = 6000
+LINES = 3000  # at least, before the one drain dies, and after
 
 # Says what it is at and waits there for its end, if it is told to; otherwise drains on.
 DRAIN = """
@@ -79,12 +79,19 @@ async def test_a_drain_killed_beside_another_loses_and_doubles_nothing(
     to = (redis_url, name, database.render_as_string(hide_password=False))
     dying, living = await asyncio.gather(start(*to, "dying", stage), start(*to, "living", "never"))
     try:
-        await stream.append([line(at).to_bytes() for at in range(LINES // 2)])
-        assert await said(dying) == stage
+        waiting = asyncio.create_task(said(dying))
+        made = 0
+        # The living drain may be the faster one: lines come until the other has had its turns.
+        while made < LINES or not waiting.done():
+            await stream.append([line(at).to_bytes() for at in range(made, made + 100)])
+            made += 100
+            await asyncio.sleep(0.01)
+        assert await waiting == stage
         dying.kill()
         assert await dying.wait() == -signal.SIGKILL
-        await stream.append([line(at).to_bytes() for at in range(LINES // 2, LINES)])
-        async with asyncio.timeout(30):
+        await stream.append([line(at).to_bytes() for at in range(made, made + LINES)])
+        made += LINES
+        async with asyncio.timeout(60):
             while await reader.backlog_lines():  # noqa: ASYNC110 - another process empties it
                 await asyncio.sleep(0.02)
         assert living.returncode is None
@@ -96,6 +103,6 @@ async def test_a_drain_killed_beside_another_loses_and_doubles_nothing(
         await stream.close()
         await reader.close()
     store = SqlStore(database)
-    found = Counter(item.line.identity for item in store.tail(2 * LINES))
+    found = Counter(item.line.identity for item in store.tail(2 * made))
     store.close()
-    assert found == Counter({(f"c{at}", 0): 1 for at in range(LINES)})
+    assert found == Counter({(f"c{at}", 0): 1 for at in range(made)})
