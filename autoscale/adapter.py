@@ -21,6 +21,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from autoscale import policy_memory
+from autoscale.budget import BOARD, Board, Budget
 from autoscale.keep import READ_BACK_S, Keeper, Offer, Shelf
 from autoscale.observe import Fleet, Held, Report, asked_for, observe
 from autoscale.policy import Memory, decide
@@ -45,12 +46,23 @@ class _Made:
 
 
 class Adapter:
-    """One tier's policy. `rules` and `profile` are what `told_rules` and pydantic's JSON make."""
+    """One tier's policy. `rules` and `profile` are what `told_rules` and pydantic's JSON make.
+
+    `budget` is what `Budget.told` makes, None where GPUs are not shared; `board` is of all tiers.
+    """
 
     def __init__(
-        self, tier: str, rules: Mapping[str, Any], profile: Mapping[str, Any], shelf: Shelf
+        self,
+        tier: str,
+        rules: Mapping[str, Any],
+        profile: Mapping[str, Any],
+        shelf: Shelf,
+        budget: Mapping[str, Any] | None = None,
+        board: Board = BOARD,
     ) -> None:
         self._tier = tier
+        self._board = board
+        self._budget: Budget | None = None
         self._memory = Memory.new()
         self._fleet = Fleet()
         self._made: _Made | None = None
@@ -62,6 +74,7 @@ class Adapter:
         self._rules: ScalingRules | None = None
         try:
             self._profile = EngineProfile.model_validate(profile)
+            self._budget = None if budget is None else Budget.read(budget)
             self._rules = read_rules(rules)
         except Exception as error:
             self._failed(error)
@@ -81,6 +94,7 @@ class Adapter:
             self._started = True
             self._keeper.start()
         target = _target(ctx, self._made)
+        self._board.stands(self._tier, target, time.monotonic())
         if self._rules is None:
             self._tell(target)
             return target
@@ -122,6 +136,8 @@ class Adapter:
         held: Held = self._keeper.held
         view, self._fleet = observe(now_s, target, ready, told, held, self._fleet)
         wanted, self._memory = decide(view, self._memory, rules, self._profile)
+        if self._budget is not None:
+            wanted = self._board.grant(self._tier, wanted, self._budget, time.monotonic())
         self._fleet = asked_for(self._fleet, wanted.replicas, now_s)
         self._made = _Made(view, wanted, time.perf_counter() - begun_s)
         self._codes[str(wanted.code)] += 1

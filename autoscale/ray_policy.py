@@ -50,9 +50,10 @@ class TierPolicy:
         rules: Mapping[str, Any] | None = None,
         profile: Mapping[str, Any] | None = None,
         log_level: str = "info",
+        budget: Mapping[str, Any] | None = None,
     ) -> None:
         log.set_up(log_level)
-        self._adapter = Adapter(tier, rules or {}, profile or {}, RayShelf())
+        self._adapter = Adapter(tier, rules or {}, profile or {}, RayShelf(), budget)
 
     def __call__(self, ctx: Any) -> tuple[int, dict[str, Any]]:
         """Replicas wanted, and nothing for Serve to keep."""

@@ -7,8 +7,9 @@ already: `busy_waiting` and `busy_threshold` of its `Policy`, `deadline_s` of it
     bar = cut_off + RISE * (1 - cut_off) * (1 - allowed_s / wait_s)     for wait_s > allowed_s
 
 Promises: pure; GPUs granted never exceed the budget; no tier gets more than it wants, and none
-fewer than its floor while all floors fit; what a tier has and still wants is not taken from it for
-another. A dearest tier that is cold or full raises the bar for sending up, never to more than
+fewer than its floor while all floors fit; a tier that wants any gets its first replica, if it must
+from what another has beyond its own first; for nothing else what a tier has and still wants is
+taken from it. A dearest tier that is cold or full raises the bar for sending up, never to more than
 halfway between the cut-off and 1: calls that need it most still wake it. A cheapest tier whose
 queue is longer than its SLO spills to a warm tier that would begin in time.
 Not covered: several dearer tiers with queues of their own; the bar is that of the dearest.
@@ -71,7 +72,8 @@ class Outlook:
 
 
 def share(standings: Sequence[Standing], gpus: int) -> dict[str, Wanted]:
-    """What each tier gets of `gpus`: floors first, then what it has and still wants, then more.
+    """What each tier gets of `gpus`: floors first, then one replica of each tier that is wanted,
+    then what a tier has and still wants, then more.
 
     Within each of these the next replica goes where value by GPU, times the share of the wish that
     is not met, is highest; among equals to the tier that comes first.
@@ -80,6 +82,7 @@ def share(standings: Sequence[Standing], gpus: int) -> dict[str, Wanted]:
     left = max(0, gpus)
     for goal in (
         {one.name: min(one.floor, one.wanted.replicas) for one in standings},
+        {one.name: min(1, one.wanted.replicas) for one in standings},
         {one.name: min(one.has, one.wanted.replicas) for one in standings},
         {one.name: one.wanted.replicas for one in standings},
     ):

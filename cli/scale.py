@@ -86,8 +86,8 @@ def _load(told: Record, now_s: float) -> str:
         return "has told nothing yet"
     kv = told["kv_use_ratio"]
     words = [
-        f"{told['running']} running",
-        f"{told['waiting']} waiting",
+        f"{told['running']} running{_of_batch(told.get('batch_running'))}",
+        f"{told['waiting']} waiting{_of_batch(told.get('batch_waiting'))}",
         f"{told['waiting_tokens']} tokens to prefill",
         "KV unknown" if kv is None else f"KV {kv:.0%}",
         f"{told['input_tokens_per_s']:.0f} tokens/s in",
@@ -97,3 +97,7 @@ def _load(told: Record, now_s: float) -> str:
     words += [f"TPOT {told['tpot_s'] * 1e3:.1f} ms"] if told["tpot_s"] is not None else []
     words += [f"{told['preemptions']} preemptions"] if told["preemptions"] else []
     return f"{', '.join(words)}; heard {now_s - told['at_s']:.1f} s before"
+
+
+def _of_batch(calls: int | None) -> str:
+    return f" ({calls} of the batch lane)" if calls else ""

@@ -23,6 +23,13 @@ class Value(StrEnum):
     HIGH = "high"
 
 
+class Lane(StrEnum):
+    """How soon a call must be answered: `batch` runs on what interactive calls leave."""
+
+    INTERACTIVE = "interactive"
+    BATCH = "batch"
+
+
 class Endpoint(StrEnum):
     """Which OpenAI generation endpoint a call came through."""
 
@@ -59,6 +66,7 @@ class Call:
     `deadline_s` counts from `arrived_s`, both on the monotonic clock; `ttft_deadline_s` is the
     longest wait for the first token that the caller accepts, None when it named none; `domain` is
     the caller's word for what the call is about; `team` and `key` are who of the tenant asks;
+    `lane` says whether it waits behind others;
     `cache_tags` name what the answer rests on, so that it can be taken back when that changes;
     `tags` are what the bill is to be split by, `prompt_version` is the caller's name for its
     prompt; `budget_left` is the share in [0, 1] that its tightest hard budget has left, None
@@ -77,6 +85,7 @@ class Call:
     deadline_s: float
     risk: Risk = Risk.NORMAL
     value: Value = Value.NORMAL
+    lane: Lane = Lane.INTERACTIVE
     ttft_deadline_s: float | None = None
     domain: str = ""
     team: str = ""

@@ -4,6 +4,7 @@ The defaults are one fixed setting for all kinds of traffic; `docs/autoscaling.m
 reach on the traces. What the words mean in the decision is told in `autoscale.policy`.
 """
 
+from collections.abc import Mapping
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -86,3 +87,23 @@ class Scaling(Frozen):
                 f"burst_hold_s ({self.burst_hold_s:g}) must not be below hold_s ({self.hold_s:g})"
             )
         return self
+
+
+class Cluster(Frozen):
+    """What all tiers together may use: `max_gpus` GPUs, None for as many as their own bounds ask.
+
+    Counted are the GPUs of replicas that are to be there.
+    """
+
+    max_gpus: int | None = Field(None, ge=1)
+
+    def check_floors(self, floors: Mapping[str, tuple[int, int]]) -> None:
+        """Raise ValueError where tiers' fewest replicas times their GPUs do not fit in."""
+        needed = sum(replicas * gpus for replicas, gpus in floors.values())
+        if self.max_gpus is not None and needed > self.max_gpus:
+            told = ", ".join(f"{name} {n} x {gpus}" for name, (n, gpus) in floors.items())
+            raise ValueError(
+                f"cluster.max_gpus ({self.max_gpus}) is below the GPUs that the tiers' fewest "
+                f"replicas take, {needed}: {told} (replicas.min or scaling.risk_floor, times "
+                "accelerator.per_replica)"
+            )

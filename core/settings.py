@@ -19,7 +19,7 @@ from core.frozen import Frozen, Replicas
 from core.money import Price
 from core.prices import NoPrice, PriceTable, load_prices
 from core.routing import RouterSettings
-from core.scaling import Scaling
+from core.scaling import Cluster, Scaling
 from core.tier_price import AnyPrice, TablePrice, TierPrice
 from core.tracing import TracingSettings
 from core.yaml_file import read
@@ -148,6 +148,11 @@ class Tier(Frozen):
         return self
 
     @property
+    def floor(self) -> int:
+        """Fewest replicas at any time, for the bounds and for calls of high risk."""
+        return min(max(self.replicas.min, self.scaling.risk_floor), self.replicas.max)
+
+    @property
     def version(self) -> str:
         """Which weights, in which quantization: the same name may stand for others tomorrow."""
         source = self.source
@@ -215,6 +220,7 @@ class Settings(Frozen):
     alerts: AlertSettings = AlertSettings()
     limits: Limits = Limits()
     server: Server = Server()
+    cluster: Cluster = Cluster()
     tracing: TracingSettings = TracingSettings()
     prices: Path | None = None
     profiles: Path = Path("config/profiles.yaml")
@@ -230,6 +236,13 @@ class Settings(Frozen):
             raise ValueError(
                 f"tier and model names must differ from one another and from 'auto': {clashes}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _floors_fit(self) -> Self:
+        self.cluster.check_floors(
+            {tier.name: (tier.floor, tier.accelerator.per_replica) for tier in self.tiers}
+        )
         return self
 
     @model_validator(mode="after")

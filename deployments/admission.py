@@ -11,11 +11,12 @@ from typing import TypeVar
 
 import orjson
 
-from core.call import Call, Endpoint, Risk, Value
+from core.call import Call, Endpoint, Lane, Risk, Value
 from core.errors import BadRequest, Overloaded, UnknownModel
 from core.ids import new_id
 from core.settings import Settings
 from core.wire import ChatBody, CompletionBody, check
+from deployments.lane import BATCH_SHARE, HEADER
 from deployments.payer import ANONYMOUS as ANONYMOUS
 from deployments.payer import MAX_WORD_CHARS, stranger, words
 from deployments.payer import tenant as tenant
@@ -40,6 +41,11 @@ def risk(headers: Mapping[str, str]) -> Risk:
 def value(headers: Mapping[str, str]) -> Value:
     """The worth of `x-hansom-value`; raises `BadRequest` for an unknown one."""
     return _choice(headers, "x-hansom-value", Value, Value.NORMAL)
+
+
+def lane(headers: Mapping[str, str]) -> Lane:
+    """The lane of `x-hansom-lane`; raises `BadRequest` for an unknown one."""
+    return _choice(headers, HEADER, Lane, Lane.INTERACTIVE)
 
 
 def deadline(headers: Mapping[str, str]) -> float | None:
@@ -86,22 +92,36 @@ class Admission:
         self._models = {AUTO: AUTO}
         for tier in settings.tiers:
             self._models[tier.name] = self._models[tier.model] = tier.name
-        self.in_flight = 0
+        self.in_flight = self._batch = 0
 
-    def enter(self) -> None:
-        """Take one of `limits.max_in_flight` places; raises `Overloaded` when all are taken."""
-        if self.in_flight >= self._limits.max_in_flight:
-            raise Overloaded(
-                f"{self.in_flight} requests are in flight, the limit of this gateway. "
-                "Try again shortly.",
-                code="too_many_in_flight",
-                retry_after_s=self._limits.retry_after_s,
+    def enter(self, *, batch: bool = False) -> None:
+        """Take one of `limits.max_in_flight` places; raises `Overloaded` when all are taken.
+
+        Batch calls have `BATCH_SHARE` of the places at most.
+        """
+        most = self._limits.max_in_flight
+        most_batch = max(1, int(most * BATCH_SHARE))
+        if self.in_flight >= most:
+            raise self._full(f"{self.in_flight} requests are in flight, the limit of this gateway.")
+        if batch and self._batch >= most_batch:
+            raise self._full(
+                f"{self._batch} requests of the batch lane are in flight, their part of the limit "
+                f"of this gateway, {most}."
             )
         self.in_flight += 1
+        self._batch += batch
 
-    def leave(self) -> None:
+    def leave(self, *, batch: bool = False) -> None:
         """Give the place back."""
         self.in_flight -= 1
+        self._batch -= batch
+
+    def _full(self, why: str) -> Overloaded:
+        return Overloaded(
+            f"{why} Try again shortly.",
+            code="too_many_in_flight",
+            retry_after_s=self._limits.retry_after_s,
+        )
 
     def admit(
         self,
@@ -140,6 +160,7 @@ class Admission:
             deadline_s=self._limits.request_timeout_s,
             risk=risk(headers),
             value=value(headers),
+            lane=lane(headers),
             ttft_deadline_s=deadline(headers),
             domain=headers.get("x-hansom-domain", "")[:MAX_WORD_CHARS],
             team=payer.team,

@@ -28,7 +28,7 @@ from deployments.gateway import GATEWAY_DEPLOYMENT, Gateway
 from deployments.handles import ENGINE_DEPLOYMENT
 from deployments.ledger import LEDGER_DEPLOYMENT, Ledger
 from deployments.router import ROUTER_DEPLOYMENT, Router
-from deployments.scaling import profile_of, profiles_of, scale_options
+from deployments.scaling import budget_of, profile_of, profiles_of, scale_options
 from ledger.sql_store import database_url
 from router.terms import SCORED
 
@@ -143,7 +143,7 @@ def build_tier(args: Args) -> Application:
         graceful_shutdown_timeout_s=settings.limits.request_timeout_s,
         ray_actor_options=_actor_options(tier),
         **_gpu_group(tier),
-        **scale_options(tier, profile_of(settings, tier), settings.log_level),
+        **scale_options(tier, profile_of(settings, tier), settings.log_level, budget_of(settings)),
     ).bind(tier, args.home_folder(), settings.log_level)
 
 

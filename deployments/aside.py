@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 
+from deployments import lane
 from deployments.attempt import Attempt
 from deployments.handles import TierReplicas
 
@@ -16,12 +17,15 @@ async def asked(
 
     The attempt is the caller's to close.
     """
-    replica = replicas.choose()
+    replica, in_ = replicas.choose(), attempt.call.lane
     attempt.sent_to(replicas, replica)
-    sent = {"content-type": "application/json", "x-request-id": attempt.engine_request_id}
-    exchange = await replicas.post(
-        replica, "/v1/chat/completions", orjson.dumps(body), sent, timeout_s
-    )
+    sent = {
+        "content-type": "application/json",
+        "x-request-id": attempt.engine_request_id,
+        **lane.marks(in_),
+    }
+    raw = orjson.dumps(lane.queued(body, in_))
+    exchange = await replicas.post(replica, "/v1/chat/completions", raw, sent, timeout_s, in_)
     try:
         raw = await exchange.read()
         if exchange.status != 200:

@@ -155,6 +155,7 @@ class Gateway:
             self._connections,
             self._settings.limits.stall_timeout_s,
             room=tier.max_ongoing_requests,
+            gateways=self._settings.server.gateway_replicas,
             waking=waking,
         )
 

@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 import orjson
 
 from cache.replay import assemble
-from core.call import Call, Decision, Usage
+from core.call import Call, Decision, Lane, Usage
 from core.errors import (
     BadRequest,
     ContextTooLong,
@@ -23,6 +23,7 @@ from core.errors import (
     HansomError,
     Unavailable,
 )
+from deployments import lane
 from deployments.attempt import Attempt
 from deployments.exchange import Exchange
 from deployments.handles import Replica, TierReplicas
@@ -32,7 +33,7 @@ from ledger.line import CacheResult, Outcome
 
 _BYTES_PER_TOKEN = 4
 _FULL = 503
-_FULL_AGAIN_S = 0.1
+_FULL_AGAIN_S = {Lane.INTERACTIVE: 0.1, Lane.BATCH: 1.0}
 
 Store = Callable[[str, Attempt, bytes, Usage], None]
 Result = TypeVar("Result")
@@ -112,8 +113,10 @@ async def generate(
     upstream: Exchange | None = None
     chosen = ""
     try:
-        held = False
+        held = ride.call.lane is Lane.BATCH  # it waits for room, as a held one does
         while True:
+            if ride.call.lane is Lane.BATCH:
+                await replicas.batch.wait(attempt.left_s(ride.call))
             body = _engine_body(ride.call, attempt.tier.model)
             tokens = len(body) // _BYTES_PER_TOKEN
             replica, waited = await replicas.find(skip, tokens, attempt.left_s(ride.call))
@@ -123,7 +126,7 @@ async def generate(
                 break
             # Other gateways' calls were first; one that was held is not refused for that.
             upstream.close()
-            await asyncio.sleep(_FULL_AGAIN_S)
+            await asyncio.sleep(_FULL_AGAIN_S[ride.call.lane])
         if upstream.status != 200:
             raise _refusal(upstream.status, await upstream.read(), attempt.tier.name)
         if ride.call.stream:
@@ -149,10 +152,11 @@ async def _sent(
     sent = {
         "content-type": "application/json",
         "x-request-id": attempt.engine_request_id,
+        **lane.marks(call.lane),
         **attempt.trace_headers(replica.id),
     }
     path = f"/v1/{call.endpoint.value}"
-    return await replicas.post(replica, path, body, sent, attempt.left_s(call))
+    return await replicas.post(replica, path, body, sent, attempt.left_s(call), call.lane)
 
 
 def close_failed(attempt: Attempt, error: BaseException, usage: Usage = Usage()) -> None:  # noqa: B008
@@ -200,8 +204,8 @@ def deadline_exceeded(call: Call) -> DeadlineExceeded:
 
 
 def _engine_body(call: Call, model: str) -> bytes:
-    """The client's body for the engine: its model's name, and usage told as the stream runs."""
-    body = call.body | {"model": model}
+    """The client's body for the engine: model, lane, and usage told as the stream runs."""
+    body = lane.queued(call.body, call.lane) | {"model": model}
     if call.stream:
         body["stream_options"] = {"include_usage": True, "continuous_usage_stats": True}
     return orjson.dumps(body)

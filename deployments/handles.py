@@ -20,9 +20,10 @@ import ray
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from core.call import Usage
+from core.call import Lane, Usage
 from core.errors import Unavailable
 from deployments.exchange import Connections, Exchange
+from deployments.lane import BatchPlaces, batch_room
 from deployments.meter import USAGE_PATH
 from deployments.waking import Waking
 
@@ -67,7 +68,8 @@ class ServeReplicas:
 class TierReplicas:
     """The replicas of one tier, seen from one gateway; `running` lists those there are now.
 
-    A tier with a `waking` may have none; `room` is how many requests a replica takes at once.
+    A tier with a `waking` may have none; `room` is how many requests a replica takes at once, of
+    all `gateways` together.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class TierReplicas:
         stall_timeout_s: float,
         *,
         room: int = 1,
+        gateways: int = 1,
         waking: Waking | None = None,
     ) -> None:
         self.tier = tier
@@ -87,6 +90,7 @@ class TierReplicas:
         self._connections = connections
         self._stall_timeout_s = stall_timeout_s
         self._in_flight: dict[str, int] = {}
+        self.batch = BatchPlaces(lambda: batch_room(len(self.running()), self._room, gateways))
 
     @property
     def in_flight(self) -> int:
@@ -138,24 +142,32 @@ class TierReplicas:
         return found if self._in_flight.get(found.id, 0) < self._room else None
 
     async def post(
-        self, replica: Replica, path: str, body: bytes, headers: dict[str, str], timeout_s: float
+        self,
+        replica: Replica,
+        path: str,
+        body: bytes,
+        headers: dict[str, str],
+        timeout_s: float,
+        lane: Lane = Lane.INTERACTIVE,
     ) -> Exchange:
         """Open `POST path` on a replica; the caller closes what this returns.
 
         Raises `ReplicaGone` when the replica cannot be reached or is silent for
         `stall_timeout_s`, and `TimeoutError` when `timeout_s` has passed, then or later while
-        reading.
+        reading. A batch call may wait in the engine for as long as `timeout_s`.
         """
+        batch = lane is Lane.BATCH
         self._in_flight[replica.id] = self._in_flight.get(replica.id, 0) + 1
+        self.batch.open += batch
         try:
             exchange = await self._connections.post(
-                replica.address, path, body, headers,
-                timeout_s=timeout_s, stall_timeout_s=self._stall_timeout_s,
+                replica.address, path, body, headers, timeout_s=timeout_s,
+                stall_timeout_s=timeout_s if batch else self._stall_timeout_s,
             )  # fmt: skip
         except BaseException:
-            self._leave(replica.id)
+            self._leave(replica.id, batch=batch)
             raise
-        exchange.on_close = partial(self._leave, replica.id)
+        exchange.on_close = partial(self._leave, replica.id, batch=batch)
         return exchange
 
     async def usage(self, replica: Replica, engine_request_id: str) -> Usage:
@@ -180,7 +192,8 @@ class TierReplicas:
                 raise ValueError(f"HTTP {exchange.status}")
             await asyncio.sleep(_USAGE_AGAIN_S)  # all of the replica's places are taken
 
-    def _leave(self, replica_id: str) -> None:
+    def _leave(self, replica_id: str, *, batch: bool = False) -> None:
+        self.batch.open -= batch
         left = self._in_flight[replica_id] - 1
         if left:
             self._in_flight[replica_id] = left

@@ -21,7 +21,7 @@ from starlette.types import Lifespan, Receive, Scope, Send
 
 from cache.eligible import directives
 from core import log
-from core.call import Call, Endpoint
+from core.call import Call, Endpoint, Lane
 from core.errors import BadRequest, HansomError
 from core.metrics import Metrics
 from core.ports import Clock
@@ -30,6 +30,7 @@ from core.wire import EMBEDDING_MODEL
 from deployments import trace
 from deployments.admission import AUTO, Admission, request_id
 from deployments.caller import Caller, CallerLeft
+from deployments.lane import HEADER
 from deployments.pipeline import Pipeline
 from deployments.purse import NO_PLACE, NO_PURSE, Place, Purse
 from deployments.reply import JSON, Reply
@@ -69,8 +70,9 @@ class Guarded:
         id_ = request_id(sent)
         status = 499
         caller = Caller(receive)
+        batch = sent.get(HEADER) == Lane.BATCH
         try:
-            self._admission.enter()
+            self._admission.enter(batch=batch)
             try:
                 raw = await caller.body(self._max_body_bytes)
                 reply = await self.answer(caller, raw, sent, id_, arrived_s)
@@ -78,7 +80,7 @@ class Guarded:
                 await _send(reply, send)
             finally:
                 caller.close()
-                self._admission.leave()
+                self._admission.leave(batch=batch)
         except CallerLeft:
             pass  # there is nobody to answer
         except asyncio.CancelledError:

@@ -30,20 +30,33 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """An engine's requests now."""
+    """An engine's requests now; of them those of the batch lane.
+
+    `batch_input_tokens` are prompt tokens of all its open requests, less cached ones. `mixed` is
+    whether its waits are in `Totals.ttft_s` beside those of others.
+    """
 
     running: int = 0
     waiting: int = 0
     waiting_tokens: int = 0
     kv_use_ratio: float | None = None
+    batch_running: int = 0
+    batch_waiting: int = 0
+    batch_input_tokens: int = 0
+    mixed: bool = False
 
 
 class LoadTeller:
-    """Makes one engine's reports; ask it a few times a second."""
+    """Makes one engine's reports; ask it a few times a second.
+
+    Batch calls wait by intent. Where their waits cannot be told from others' no TTFT is told, as a
+    long one asks for replicas.
+    """
 
     def __init__(self, meter: Meter) -> None:
         self._meter = meter
         self._samples: deque[tuple[float, Totals]] = deque()
+        self._mixed_s = float("-inf")
 
     def report(self, queue: Queue, totals: Totals) -> Report:
         """One report. What is not prefilled yet has arrived, too."""
@@ -51,7 +64,11 @@ class LoadTeller:
         before_s, before = self._since(now_s, totals)
         seconds = now_s - before_s
         meter = self._meter
-        batch = meter.batch_open / meter.open if meter.open else 0.0
+        first_tokens = totals.first_tokens - before.first_tokens
+        if queue.mixed:
+            self._mixed_s = now_s
+        if now_s - self._mixed_s <= WINDOW_S:
+            first_tokens = 0.0
         return Report(
             at_s=time.time(),
             running=queue.running,
@@ -61,16 +78,17 @@ class LoadTeller:
             preemptions=int(totals.preemptions),
             input_tokens_per_s=_by(totals.prefilled_tokens - before.prefilled_tokens, seconds),
             output_tokens_per_s=_by(totals.made_tokens - before.made_tokens, seconds),
-            ttft_s=_mean(totals.ttft_s - before.ttft_s, totals.first_tokens - before.first_tokens),
+            ttft_s=_mean(totals.ttft_s - before.ttft_s, first_tokens),
             tpot_s=_mean(totals.tpot_s - before.tpot_s, totals.later_tokens - before.later_tokens),
-            batch_running=round(queue.running * batch),
-            batch_waiting=round(queue.waiting * batch),
+            batch_running=queue.batch_running,
+            batch_waiting=queue.batch_waiting,
             arrived=meter.arrived,
             input_tokens=int(totals.prefilled_tokens) + queue.waiting_tokens,
             cached_tokens=int(totals.cached_tokens),
             finished=meter.finished,
             output_tokens=meter.output_tokens,
             batch_arrived=meter.batch_arrived,
+            batch_input_tokens=meter.batch_input_tokens + queue.batch_input_tokens,
         )
 
     def _since(self, now_s: float, totals: Totals) -> tuple[float, Totals]:

@@ -12,9 +12,10 @@ from typing import Any
 
 import orjson
 
-from core.call import Usage
+from core.call import Lane, Usage
 from core.errors import BodyTooLarge
 from deployments.caller import Caller, CallerLeft
+from deployments.lane import HEADER
 
 USAGE_PATH = "/hansom/usage"
 _KEPT = 20_000
@@ -24,16 +25,17 @@ _JSON = [(b"content-type", b"application/json")]
 _LET_GO_S = 1.0
 # The question may overtake the request that it is about, on another connection.
 _ON_ITS_WAY_S = 0.2
-_LANE = (b"x-hansom-lane", b"batch")
+_BATCH = (HEADER.encode(), Lane.BATCH.value.encode())
 Note = Callable[[str, Usage], None]
 
 
 class _Taken:
-    """One request: its tokens so far, whether the engine told them, and its handler's end."""
+    """One request: its lane, its tokens so far, whether they were told, its handler's end."""
 
-    __slots__ = ("ended", "told", "usage")
+    __slots__ = ("batch", "ended", "told", "usage")
 
-    def __init__(self) -> None:
+    def __init__(self, *, batch: bool) -> None:
+        self.batch = batch
         self.usage = Usage()
         self.told = asyncio.Event()
         self.ended = asyncio.Event()
@@ -43,7 +45,8 @@ class Meter:
     """An ASGI application around an engine's own.
 
     It counts the gateway's requests: those `open` now, of them the batch lane's, and since the
-    start those that `arrived` and `finished`, with the `output_tokens` that they took.
+    start those that `arrived` and `finished`, with the `output_tokens` that they took; of the batch
+    lane's that ended also the prompt tokens that were computed, `batch_input_tokens`.
     """
 
     def __init__(self, app: Any, *, kept: int = _KEPT) -> None:
@@ -52,6 +55,7 @@ class Meter:
         self._taken: dict[str, _Taken] = {}
         self.open = self.batch_open = 0
         self.arrived = self.batch_arrived = self.finished = self.output_tokens = 0
+        self.batch_input_tokens = 0
 
     def note(self, id: str, usage: Usage) -> None:
         """The engine let go of a request, or of one of its choices, that took `usage`."""
@@ -65,6 +69,12 @@ class Meter:
             )
             taken.told.set()
             self.output_tokens += usage.output_tokens
+            self.batch_input_tokens += usage.fresh_input_tokens * taken.batch
+
+    def batch(self, id: str) -> bool:
+        """Whether the gateway's request `id` came in the batch lane."""
+        taken = self._taken.get(id)
+        return taken is not None and taken.batch
 
     def find(self, external: str) -> str:
         """The gateway's id in the one that vLLM made of it; empty when there is none.
@@ -99,10 +109,10 @@ class Meter:
         elif scope["path"] == USAGE_PATH:
             await self._tell(receive, send)
         elif id := request_id(scope):
-            taken = self._taken[id] = _Taken()
+            batch = _BATCH in scope["headers"]
+            taken = self._taken[id] = _Taken(batch=batch)
             while len(self._taken) > self._kept:
                 del self._taken[next(iter(self._taken))]
-            batch = _LANE in scope["headers"]
             self._count(1, batch)
             try:
                 await self._app(scope, receive, send)
@@ -142,7 +152,7 @@ def note_ends(processor: Any, note: Callable[[str, Usage], None]) -> None:
     """Have vLLM's output processor tell the tokens of every request that it lets go of.
 
     A request leaves it in two places, by its end or by an abort. vLLM has no hook for either, so
-    both methods are wrapped (private; `tests/deployments/test_real_usage.py` fails when they move).
+    both methods are wrapped (private; `tests/deployments/test_real_small.py` fails when they move).
     """
     abort, finish = processor.abort_requests, processor._finish_request
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
 
 from autoscale.adapter import told_rules
+from autoscale.budget import Budget, Part
 from autoscale.fit import fit, sizable
 from autoscale.profile import EngineProfile
 from autoscale.profiles import pick
@@ -59,7 +60,17 @@ def sleeps(tier: Tier) -> bool:
     return tier.replicas.min == 0
 
 
-def scale_options(tier: Tier, profile: EngineProfile, log_level: str) -> Mapping[str, object]:
+def budget_of(settings: Settings) -> Budget | None:
+    """The GPUs that the tiers share; None where each has its own bounds alone."""
+    if settings.cluster.max_gpus is None:
+        return None
+    parts = {tier.name: Part(tier.accelerator.per_replica, tier.floor) for tier in settings.tiers}
+    return Budget(settings.cluster.max_gpus, parts)
+
+
+def scale_options(
+    tier: Tier, profile: EngineProfile, log_level: str, budget: Budget | None = None
+) -> Mapping[str, object]:
     """Serve's deployment options for a tier: a fixed number, or the policy between the bounds."""
     if not scales(tier):
         return {"num_replicas": tier.replicas.min}
@@ -70,6 +81,7 @@ def scale_options(tier: Tier, profile: EngineProfile, log_level: str) -> Mapping
             "rules": told_rules(rules_of(tier)),
             "profile": profile.model_dump(mode="json"),
             "log_level": log_level,
+            "budget": None if budget is None else budget.told(),
         },
     )
     config = AutoscalingConfig(

@@ -20,7 +20,7 @@ from cache.flight import Flights
 from cache.flight_cost import Fare
 from cache.flight_seat import Lead, Seat
 from cache.replay import DONE, assemble, replay
-from core.call import Call, Decision, Usage
+from core.call import Call, Decision, Lane, Usage
 from core.errors import EngineFailed, HansomError
 from deployments import trace
 from deployments.attempt import Attempt, Books
@@ -48,7 +48,9 @@ class Sharing:
         """The answer of the key's one generation; raises `HansomError` for the client."""
         assert miss.store_key is not None  # what may not be stored is not shared
         generation = _Generation(self._books, call, miss, self._alone)
-        seat = self._flights.join(miss.store_key, generation.lead)
+        # Nobody who waits for an answer now gets into a flight that waits behind others.
+        key = miss.store_key if call.lane is Lane.INTERACTIVE else f"{miss.store_key}:{call.lane}"
+        seat = self._flights.join(key, generation.lead)
         rider = _Rider(self._books, call, seat)
         try:
             if call.stream:

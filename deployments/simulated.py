@@ -1,8 +1,8 @@
 """A simulated engine: plays tokens at a set TTFT and TPOT, for load and scaling tests only.
 
 It speaks the part of vLLM's OpenAI protocol that the gateway relies on (streams, running usage,
-error bodies, a context limit), so the whole path around it is real. It holds no model: what it
-says is filler, and no figure of quality or engine speed can come from it.
+error bodies, a context limit, priorities), so the whole path around it is real. It holds no model:
+what it says is filler, and no figure of quality or engine speed can come from it.
 """
 
 import asyncio
@@ -26,6 +26,7 @@ from deployments.caller import Caller, CallerLeft
 from deployments.load import LoadTeller, Queue, Totals
 from deployments.meter import Meter, request_id
 from deployments.simulated_play import Play
+from deployments.simulated_slots import Slots
 
 _HEADERS_SSE = [(b"content-type", b"text/event-stream; charset=utf-8")]
 _HEADERS_JSON = [(b"content-type", b"application/json")]
@@ -38,7 +39,7 @@ class Simulated:
     def __init__(self, settings: SimulatedEngine, model: str) -> None:
         self._settings = settings
         self._model = model
-        self._slots = asyncio.Semaphore(settings.max_concurrent)
+        self._slots = Slots(settings.max_concurrent)
         self._registry = new_registry()
         self._gauges = {
             name: Gauge(f"hansom_simulated_{name}", text, registry=self._registry)
@@ -52,6 +53,7 @@ class Simulated:
         }
         self._running = self._waiting = self._aborted = 0
         self._waiting_tokens = self._held_tokens = 0
+        self._batch_running = self._batch_waiting = self._batch_tokens = 0
         self._seen = Totals()
         self.meter = Meter(self._app)
         self._teller = LoadTeller(self.meter)
@@ -74,6 +76,7 @@ class Simulated:
         queue = Queue(
             self._running, self._waiting, self._waiting_tokens,
             min(1.0, self._held_tokens / kv_tokens),
+            self._batch_running, self._batch_waiting, self._batch_tokens,
         )  # fmt: skip
         return self._teller.report(
             queue, replace(self._seen, made_tokens=self._counters.generation)
@@ -120,25 +123,32 @@ class Simulated:
             return
         if play.stream or self._settings.ttft_s or self._settings.tpot_s or self._slots.locked():
             caller.watch()
+        play.batch = self.meter.batch(id)
+        self._batch_tokens += play.prompt_tokens * play.batch
         try:
             await self._serve(play, send)
         finally:
+            self._batch_tokens -= play.prompt_tokens * play.batch
             self.meter.note(id, Usage(play.prompt_tokens if play.made else 0, 0, play.made))
 
     async def _serve(self, play: Play, send: Any) -> None:
         self._waiting_tokens += play.prompt_tokens
         try:
             self._waiting += 1
+            self._batch_waiting += play.batch
             try:
-                await self._slots.acquire()
+                await self._slots.acquire(play.priority)
             finally:
                 self._waiting -= 1
+                self._batch_waiting -= play.batch
             await self._run(play, send)
         finally:
             self._ended(play)
 
     async def _run(self, play: Play, send: Any) -> None:
+        play.began_s = time.monotonic()
         self._running += 1
+        self._batch_running += play.batch
         self._held_tokens += play.prompt_tokens + play.output_tokens
         try:
             if play.stream:
@@ -155,18 +165,19 @@ class Simulated:
                 await _reply(send, 200, play.whole())
         finally:
             self._running -= 1
+            self._batch_running -= play.batch
             self._held_tokens -= play.prompt_tokens + play.output_tokens
             self._slots.release()
 
     async def _pace(self, play: Play, tokens: int) -> None:
         """Sleep until token number `tokens` is due; the plan is absolute, so errors don't add."""
-        due_s = play.started_s + self._settings.ttft_s + (tokens - 1) * self._settings.tpot_s
+        due_s = play.began_s + self._settings.ttft_s + (tokens - 1) * self._settings.tpot_s
         if (left_s := due_s - time.monotonic()) > 0:
             await asyncio.sleep(left_s)
 
     def _due(self, play: Play) -> int:
         """Tokens that are made by now."""
-        passed_s = time.monotonic() - play.started_s - self._settings.ttft_s
+        passed_s = time.monotonic() - play.began_s - self._settings.ttft_s
         if passed_s < 0:
             return 0
         if self._settings.tpot_s == 0:
@@ -180,15 +191,15 @@ class Simulated:
             play.made = made
 
     def _prefilled(self, play: Play) -> None:
-        """Its first token is there."""
+        """Its first token is there; a batch call's wait is no signal."""
         play.first_s = time.monotonic()
         self._waiting_tokens -= play.prompt_tokens
         seen = self._seen
         self._seen = replace(
             seen,
             prefilled_tokens=seen.prefilled_tokens + play.prompt_tokens,
-            ttft_s=seen.ttft_s + play.first_s - play.started_s,
-            first_tokens=seen.first_tokens + 1,
+            ttft_s=seen.ttft_s + (0.0 if play.batch else play.first_s - play.started_s),
+            first_tokens=seen.first_tokens + (not play.batch),
         )
 
     def _ended(self, play: Play) -> None:

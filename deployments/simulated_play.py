@@ -1,5 +1,6 @@
 """One request that a simulated engine plays, in vLLM's OpenAI protocol."""
 
+import os
 import time
 from typing import Any
 
@@ -28,13 +29,15 @@ class Play:
         self.continuous = bool(options.get("continuous_usage_stats"))
         self.prompt_tokens = len(prompt) // _BYTES_PER_TOKEN + 1
         self.output_tokens = int(limit or settings.output_tokens)
+        self.priority = int(body.get("priority") or 0)
+        self.batch = False
         self.made = 0
         self.first_s: float | None = None
         asked = body.get("logprobs")
         self.logprobs = bool(asked) if chat else asked is not None
-        self.started_s = time.monotonic()
+        self.started_s = self.began_s = time.monotonic()
         self._head = {
-            "id": f"sim-{id(self):x}",
+            "id": f"sim-{os.getpid()}-{id(self):x}",  # tells replicas apart
             "created": int(time.time()),
             "model": model,
             "object": "chat.completion.chunk" if chat else "text_completion",

@@ -83,14 +83,29 @@ class Vllm:
         processor = self._llm.output_processor
         open_ = processor.get_num_unfinished_requests()
         running = min(int(found.get("vllm:num_requests_running", 0)), open_)
+        batch = [state for state in processor.request_states.values() if self._batch(state)]
+        # Those that wait are of the batch lane first: nobody waits behind them.
+        waiting = min(open_ - running, sum(state.is_prefilling for state in batch))
         queue = Queue(
             running=running,
             waiting=open_ - running,
             waiting_tokens=processor.get_num_queued_tokens(),
             kv_use_ratio=found.get("vllm:kv_cache_usage_perc"),
+            batch_running=len(batch) - waiting,
+            batch_waiting=waiting,
+            batch_input_tokens=sum(
+                int(state.prompt_len) - int(state.num_cached_tokens or 0) for state in batch
+            ),
+            mixed=bool(self.meter.batch_open),
         )
         counted = {field: found.get(name, 0.0) for name, field in _TOTALS.items()}
         return self._teller.report(queue, Totals(**counted))
+
+    def _batch(self, state: Any) -> bool:
+        """Whether one of the processor's requests is of the batch lane."""
+        return self.meter.batch_open > 0 and self.meter.batch(
+            self.meter.find(state.external_req_id)
+        )
 
     def metrics_text(self) -> str:
         """vLLM's own metrics in Prometheus text format."""
@@ -124,6 +139,8 @@ def server_arguments(tier: Tier, folder: Path) -> Namespace:
         "enable_prompt_tokens_details": True,
         "disable_uvicorn_access_log": True,
         "disable_fastapi_docs": True,
+        # First come, first served within a lane: every call has the priority of its lane.
+        "scheduling_policy": "priority",
     }
     if tier.tensor_parallel_size > 1:
         ours["distributed_executor_backend"] = "mp"

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoscale.adapter import Adapter, read_rules, told_rules
+from autoscale.budget import Board, Budget, Part
 from autoscale.keep import held_key, held_note, record_key
 from autoscale.observe import Held, Report
 from autoscale.rules import ScalingRules
@@ -131,6 +133,39 @@ def test_what_it_cannot_decide_with_leaves_the_number_and_is_told(rules: Any, pr
     record = orjson.loads(shelf.values[record_key("small")])
     assert record["errors"] == 1
     assert record["error"]
+
+
+def test_two_policies_share_the_gpus_and_the_record_says_so() -> None:
+    shelf, board = FakeShelf(), Board()
+    budget = Budget(3, {"small": Part(1, 0), "large": Part(1, 0)}).told()
+    both = {
+        name: started(Adapter(name, told_rules(RULES), PROFILE.model_dump(mode="json"), shelf,
+                              budget, board))
+        for name in ("small", "large")
+    }  # fmt: skip
+    has = dict.fromkeys(both, 1)
+    for tick in range(12):
+        for name, one in both.items():
+            news = replace(BUSY, at_s=1.0 + tick)
+            has[name], _ = one(Context(1000.0 + tick, has[name], {name: news}))
+            assert sum(has.values()) <= 3
+    assert sorted(has.values()) == [1, 2]
+    (small,) = [name for name, replicas in has.items() if replicas == 1]
+    soon(lambda: "wanted" in orjson.loads(shelf.get(record_key(small)) or b"{}"))
+    record = orjson.loads(shelf.values[record_key(small)])
+    assert record["wanted"]["code"] == "budget"
+    assert "3 GPUs" in record["wanted"]["reason"]
+    assert record["decisions"]["budget"] > 0
+    assert record["errors"] == 0
+
+
+@pytest.mark.parametrize("budget", [{}, {"gpus": 1, "tiers": {}}, "nonsense"])
+def test_a_budget_that_cannot_be_read_or_lacks_the_tier_leaves_the_number(budget: Any) -> None:
+    one = Adapter("small", told_rules(RULES), PROFILE.model_dump(mode="json"), FakeShelf(),
+                  budget, Board())  # fmt: skip
+    one._read_back = one._started = True
+    assert one(Context(1000.0, 4, {"a": BUSY}))[0] == 4
+    assert one._errors == 1
 
 
 def test_rules_survive_json() -> None:

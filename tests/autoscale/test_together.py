@@ -53,8 +53,24 @@ def test_the_next_gpu_goes_where_it_is_worth_most_and_the_reason_says_so():
 
 def test_what_a_tier_has_and_wants_is_not_taken_from_it():
     small = Standing("small", Wanted(4, "rate", "load"), gpus=1, value=1.0, has=4)
-    large = Standing("large", Wanted(2, "rate", "load"), gpus=2, value=100.0)
-    assert share([small, large], 4)["small"].replicas == 4
+    large = Standing("large", Wanted(2, "rate", "load"), gpus=2, value=100.0, has=1)
+    granted = share([small, large], 6)
+    assert (granted["small"].replicas, granted["large"].replicas) == (4, 1)
+
+
+def test_but_for_the_first_replica_of_another():
+    small = Standing("small", Wanted(4, "rate", "load"), gpus=1, value=1.0, has=4)
+    large = Standing("large", Wanted(2, "rate", "load"), gpus=2, value=1.0)
+    granted = share([small, large], 4)
+    assert (granted["small"].replicas, granted["large"].replicas) == (2, 1)
+
+
+@given(standings, st.integers(0, 60))
+def test_every_tier_that_is_wanted_has_its_first_while_those_and_the_floors_fit(tiers, gpus):
+    least = {one.name: min(max(one.floor, 1), one.wanted.replicas) for one in tiers}
+    if sum(least[one.name] * one.gpus for one in tiers) <= gpus:
+        granted = share(tiers, gpus)
+        assert all(granted[name].replicas >= replicas for name, replicas in least.items())
 
 
 def sight(name: str, **given: object) -> InSight:

@@ -15,7 +15,7 @@ from core.errors import HansomError
 LOAD = {
     "id": "abc", "at_s": 99.8, "started_s": 5.0, "running": 3, "waiting": 2, "waiting_tokens": 900,
     "kv_use_ratio": 0.25, "preemptions": 1, "input_tokens_per_s": 10.0, "output_tokens_per_s": 20.0,
-    "ttft_s": 0.5, "tpot_s": None, "batch_running": 0, "batch_waiting": 0,
+    "ttft_s": 0.5, "tpot_s": None, "batch_running": 0, "batch_waiting": 2,
 }  # fmt: skip
 RECORD: dict[str, Any] = {
     "tier": "large", "target": 2, "errors": 1, "error": "ValueError: odd", "at_s": 100.0,
@@ -57,7 +57,8 @@ def test_it_says_what_was_decided_why_and_on_what(url: str) -> None:
     told = explain(url).stdout
     for words in (
         "large: 3 wanted (rate)", "because work of 2.10", "2 ready, 1 starting, which takes 4.0 s",
-        "4 calls held with 70 prompt tokens", "abc: 3 running, 2 waiting, 900 tokens to prefill",
+        "4 calls held with 70 prompt tokens",
+        "abc: 3 running, 2 waiting (2 of the batch lane), 900 tokens to prefill",
         "KV 25%", "TTFT 0.500 s", "1 preemptions", "heard 0.2 s before", "new: has told nothing",
         "1 decisions failed", "ValueError: odd", "0 to 1 (wake): one came",
         "small: no decision yet, 1 replicas",

@@ -126,6 +126,23 @@ def test_a_union_of_plain_types_is_one_problem(tmp_path: Path) -> None:
     assert found.endswith("a valid string or a valid dictionary")
 
 
+def test_floors_that_do_not_fit_in_the_gpus_of_all_tiers_are_refused(tmp_path: Path) -> None:
+    def given(max_gpus: int) -> dict[str, Any]:
+        content = deepcopy(GOOD) | {"cluster": {"max_gpus": max_gpus}}
+        small = content["tiers"][0]
+        small |= {"accelerator": {"per_replica": 1}, "replicas": {"min": 2, "max": 4}}
+        content["tiers"].append(small | {
+            "name": "large", "model": "large-model", "accelerator": {"per_replica": 4},
+            "replicas": {"min": 0, "max": 2}, "scaling": {"risk_floor": 1},
+        })  # fmt: skip
+        return content
+
+    (problem,) = problems(tmp_path, given(5))
+    assert "cluster.max_gpus (5)" in problem
+    assert "6: small 2 x 1, large 1 x 4 (replicas.min or scaling.risk_floor" in problem
+    assert load(write(tmp_path, given(6))).cluster.max_gpus == 6
+
+
 @pytest.mark.parametrize("name", ["small", "small-model", "auto"])
 def test_no_two_tiers_can_be_meant_by_one_name(tmp_path: Path, name: str) -> None:
     second = GOOD["tiers"][0] | {"name": "large", "model": name}

@@ -5,7 +5,7 @@ import orjson
 import pytest
 from hypothesis import given
 
-from core.call import Call, Endpoint, Risk
+from core.call import Call, Endpoint, Lane, Risk
 from core.errors import BadRequest, HansomError, Overloaded, UnknownModel
 from deployments.admission import Admission, decode, request_id, risk, tenant
 from tests.deployments.rig import settings_of
@@ -100,6 +100,33 @@ def test_an_unknown_risk_is_refused_and_told_what_is_allowed(value: str) -> None
     with pytest.raises(BadRequest, match="one of normal, high") as caught:
         risk({"x-hansom-risk": value})
     assert caught.value.param == "x-hansom-risk"
+
+
+def test_a_call_is_interactive_unless_its_header_says_batch() -> None:
+    assert admit(BODY).lane is Lane.INTERACTIVE
+    assert admit(BODY, {"x-hansom-lane": "interactive"}).lane is Lane.INTERACTIVE
+    assert admit(BODY, {"x-hansom-lane": "batch"}).lane is Lane.BATCH
+
+
+@pytest.mark.parametrize("value", ["Batch", "slow", ""])
+def test_an_unknown_lane_is_refused_and_told_what_is_allowed(value: str) -> None:
+    with pytest.raises(BadRequest, match="one of interactive, batch") as caught:
+        admit(BODY, {"x-hansom-lane": value})
+    assert caught.value.param == "x-hansom-lane"
+
+
+def test_batch_calls_leave_half_of_the_places_to_others() -> None:
+    admission = Admission(settings_of(limits={"max_in_flight": 4}))
+    admission.enter(batch=True)
+    admission.enter(batch=True)
+    with pytest.raises(Overloaded, match="2 requests of the batch lane"):
+        admission.enter(batch=True)
+    admission.enter()
+    admission.enter()
+    with pytest.raises(Overloaded, match="4 requests are in flight"):
+        admission.enter()
+    admission.leave(batch=True)
+    admission.enter(batch=True)
 
 
 def test_a_request_without_an_id_gets_a_new_one() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core.call import Usage
+from core.call import Lane, Usage
 from core.errors import Unavailable
 from deployments.aside import asked
 from deployments.attempt import Attempt
@@ -45,6 +45,17 @@ async def test_the_answer_comes_back_and_the_engine_knows_the_attempt(tmp_path: 
     assert engine.asked == [BODY]
     assert engine.headers[0]["x-request-id"] == one.engine_request_id
     assert kept.lines == [], "the caller closes the attempt"
+
+
+async def test_it_goes_in_the_lane_of_its_call(tmp_path: Path) -> None:
+    engine = Engine(answers([" yes"]))
+    of, _, _ = books(tmp_path)
+    one = attempt(of, call(lane=Lane.BATCH), Kind.CLASSIFIER)
+    async with tier(engine) as replicas:
+        await asked(one, replicas, BODY, 5.0)
+        assert replicas.batch.open == 0
+    assert engine.asked == [BODY | {"priority": 1}]
+    assert engine.headers[0]["x-hansom-lane"] == "batch"
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +25,19 @@ import pytest
 from openai.types.chat import ChatCompletionMessageParam
 
 from ledger.line import Outcome
-from tests.deployments.serving import ROOT, Serving, simulated, wait
+from tests.deployments.serving import ROOT, Serving, command, simulated, wait
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
 HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Hello!"}]
 LONG: list[ChatCompletionMessageParam] = [{"role": "user", "content": "cab " * 1000}]
-LOAD_S = 1.0
+LOAD_S, TPOT_S = 1.0, 0.02
 # Quick to take away, so that a test sees it; what is shipped waits for minutes.
 QUICK = {
     "hold_s": 2, "burst_hold_s": 2, "down_period_s": 0.5, "idle_s": 1.5, "forecast_quantile": None,
     "drain_s": 2, "rate_window_s": 2, "slo": {"ttft_s": 60, "tpot_s": 1},
 }  # fmt: skip
+ONE_GPU = {"per_replica": 1}
 WANTED_S, RUNNING_S, WOKEN_S = 3 * 1.5, 3 * 3.5, 3 * 2.0
 
 
@@ -44,18 +47,26 @@ def hansom() -> Iterator[Serving]:
         ledger={"drain_interval_s": 0.1},
         limits={"heartbeat_s": 0.4},
         router={"strategy": "heuristic"},
+        cluster={"max_gpus": 2},
     )
     busy, cold = config["tiers"]
-    busy |= {"replicas": {"min": 1, "max": 2}, "scaling": QUICK}
-    busy["engine"] |= {"ttft_s": 0.4, "tpot_s": 0.02, "max_concurrent": 8}
+    narrow = deepcopy(busy) | {"name": "narrow", "model": "narrow-model"}
+    narrow["engine"] |= {"ttft_s": 0.5, "tpot_s": 0.0, "max_concurrent": 2}
+    busy |= {"replicas": {"min": 1, "max": 2}, "scaling": QUICK, "accelerator": ONE_GPU}
+    busy["engine"] |= {"ttft_s": 0.4, "tpot_s": TPOT_S, "max_concurrent": 8, "context_tokens": 8192}
     cold |= {"replicas": {"min": 0, "max": 2}, "scaling": QUICK, "max_ongoing_requests": 8}
+    cold |= {"accelerator": ONE_GPU}
     cold["engine"] |= {"ttft_s": 0.05, "tpot_s": 0.02, "start_s": LOAD_S}
-    one = Serving(config)
-    try:
-        one.start()
-        yield one
-    finally:
-        one.end()
+    config["tiers"] = [busy, narrow, cold]
+    with pytest.MonkeyPatch.context() as patch:
+        # GPUs that nobody looks for: a replica that finishes its calls does not keep another out.
+        patch.setenv("RAY_OVERRIDE_RESOURCES", '{"GPU": 8}')
+        one = Serving(config)
+        try:
+            one.start()
+            yield one
+        finally:
+            one.end()
 
 
 def record(hansom: Serving, tier: str) -> dict[str, Any]:
@@ -152,7 +163,7 @@ def test_a_held_client_that_leaves_is_let_go(hansom: Serving) -> None:
     assert hansom.metric("hansom_tier_held_requests", tier="large") == 0
 
 
-def test_a_queue_that_grows_brings_replicas_and_none_that_goes_cuts_a_stream(
+def test_a_queue_that_grows_brings_a_replica_and_one_that_goes_cuts_no_stream(
     hansom: Serving,
 ) -> None:
     wait(lambda: running(hansom, "small") == 1 and record(hansom, "small")["target"] == 1, 40)
@@ -167,15 +178,68 @@ def test_a_queue_that_grows_brings_replicas_and_none_that_goes_cuts_a_stream(
         wanted_s = record(hansom, "small")["changes"][changes]["at_s"] - wall_s
         print(f"\nqueue growth to requested: {wanted_s:.2f} s, to running: {running_s:.2f} s")
         assert made.result(60) == [15] * 40
-        # About two at any time, and so one on the replica that goes.
-        on_the_way = []
-        while running(hansom, "small") > 1:
-            assert since(start_s) < 90
-            on_the_way.append(pool.submit(lambda: stream(hansom, 100)))
-            time.sleep(1.1)
-        assert [one.result(60) for one in on_the_way] == [100] * len(on_the_way)
+        assert len(replicas_of(hansom, "small")) == running(hansom, "small") == 2
+        decided = threading.Event()
+        going = pool.submit(lambda: asyncio.run(ongoing_streams(hansom, decided)))
+        wait(lambda: record(hansom, "small")["changes"][-1]["wanted"] == 1, 120)
+        decided.set()
+        ended = going.result(60)
     assert wanted_s < WANTED_S
     assert running_s < RUNNING_S
+    assert {one.tokens for one in ended} == {STREAM_TOKENS}, "each is complete, to the token"
+    down = record(hansom, "small")["changes"][-1]
+    assert (down["before"], down["wanted"], down["code"]) == (2, 1, "spare")
+    wait(lambda: len(replicas_of(hansom, "small")) == 1, 60)
+    (stayed,) = replicas_of(hansom, "small")
+    held = [one for one in ended if one.began_s < down["at_s"] < one.ended_s]
+    on_it = [one for one in held if one.pid != stayed]
+    longer_s = [round(one.ended_s - down["at_s"], 1) for one in on_it]
+    print(f"of {len(held)} streams, on the replica that went: {longer_s} s after the decision")
+    assert on_it, "it was to go while streams ran on it"
+
+
+STREAM_TOKENS = 400
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One stream that ended: the process that played it, tokens, and Unix times.
+
+    `began_s` is its first token's; `tokens` is -1 where the end was missing.
+    """
+
+    pid: int
+    tokens: int
+    began_s: float
+    ended_s: float
+
+
+async def ongoing_streams(hansom: Serving, until: threading.Event) -> list[Stream]:
+    """Three streams at any time, one after the other: one and two on two replicas."""
+    body = {"model": "small", "messages": HELLO, "max_tokens": STREAM_TOKENS, "stream": True}
+    url = f"{hansom.url}/v1/chat/completions"
+    ended: list[Stream] = []
+
+    async def several(session: aiohttp.ClientSession, wait_s: float) -> None:
+        await asyncio.sleep(wait_s)
+        while not until.is_set():
+            async with session.post(url, json=body) as answer:
+                text = await answer.content.readuntil(b"\n\n")
+                began_s = time.time()
+                text += await answer.content.read()
+            whole = text.endswith(b"data: [DONE]\n\n")
+            first = json.loads(text.partition(b"\n")[0].removeprefix(b"data: "))
+            pid, tokens = int(first["id"].split("-")[1]), text.count(b" cab")
+            ended.append(Stream(pid, tokens if whole else -1, began_s, time.time()))
+
+    async with aiohttp.ClientSession() as session:
+        await asyncio.gather(*(several(session, 2.0 * nth) for nth in range(3)))
+    return ended
+
+
+def replicas_of(hansom: Serving, tier: str) -> list[int]:
+    """The processes of a tier's replicas."""
+    return [one.pid for one in hansom.processes() if f"ServeReplica:tier-{tier}:" in command(one)]
 
 
 async def streams(hansom: Serving, ids: list[str]) -> list[int]:
@@ -193,12 +257,43 @@ async def streams(hansom: Serving, ids: list[str]) -> list[int]:
         return await asyncio.gather(*(one(session, id_) for id_ in ids))
 
 
-def stream(hansom: Serving, tokens: int) -> int:
-    """How many tokens came of one stream."""
-    chunks = hansom.client(timeout=120).chat.completions.create(
-        model="small", messages=HELLO, max_tokens=tokens, stream=True
-    )
-    return sum(bool(one.choices and one.choices[0].delta.content) for one in chunks)
+def test_batch_calls_wait_behind_interactive_ones_and_none_is_lost(hansom: Serving) -> None:
+    """One replica that runs two at once, half a second each."""
+    ended: dict[str, float] = {}
+
+    async def call(session: aiohttp.ClientSession, lane: str) -> str:
+        id_ = uuid.uuid4().hex
+        url, body = f"{hansom.url}/v1/chat/completions", {"model": "narrow", "messages": HELLO}
+        sent = {"x-request-id": id_, "x-hansom-lane": lane}
+        async with session.post(url, json=body | {"max_tokens": 4}, headers=sent) as answer:
+            told = await answer.json()
+        ended[id_] = time.monotonic()
+        assert told["choices"][0]["message"]["content"] == " cab" * 4
+        return id_
+
+    async def play() -> tuple[float, list[str], list[str]]:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+            batch = [asyncio.create_task(call(session, "batch")) for _ in range(24)]
+            await asyncio.wait(batch, return_when=asyncio.FIRST_COMPLETED)
+            sent_s = time.monotonic()
+            first = await asyncio.gather(*(call(session, "interactive") for _ in range(4)))
+            return sent_s, first, await asyncio.gather(*batch)
+
+    sent_s, first, rest = asyncio.run(play())
+    late_s = max(ended[id_] for id_ in first)
+    between = sum(sent_s < ended[id_] < late_s for id_ in rest)
+    after = sum(ended[id_] > late_s for id_ in rest)
+    print(f"\n4 interactive calls answered after {late_s - sent_s:.2f} s; batch calls meanwhile "
+          f"{between}, after them {after}")  # fmt: skip
+    assert after >= 12, "in the order of their arrival it would be none"
+    for id_ in (*first, *rest):
+        (line,) = hansom.lines(id_)
+        assert (line.outcome, line.usage.output_tokens) == (Outcome.SUCCESS, 4)
+    refused = httpx.post(
+        f"{hansom.url}/v1/chat/completions", headers={"x-hansom-lane": "slow"},
+        json={"model": "narrow", "messages": HELLO},
+    )  # fmt: skip
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "x-hansom-lane")
 
 
 def test_the_decisions_are_metrics_and_are_explained(hansom: Serving) -> None:
@@ -233,6 +328,42 @@ def test_a_change_is_a_log_event(hansom: Serving) -> None:
     events = [json.loads(line) for line in text.splitlines() if '"event":"scaled"' in line]
     assert {"large", "small"} <= {one["tier"] for one in events}
     assert all(one["code"] and one["reason"] and one["before"] != one["wanted"] for one in events)
+
+
+def test_a_tier_gets_a_gpu_when_another_gives_it_back(hansom: Serving) -> None:
+    """Two GPUs: one is the small tier's, the other whoever wants it."""
+    wait(lambda: running(hansom, "small") == 1 and record(hansom, "small")["target"] == 1, 40)
+
+    def wanted(tier: str) -> dict[str, Any]:
+        told: dict[str, Any] = record(hansom, tier)["wanted"]
+        return told
+
+    enough = threading.Event()
+
+    def busy() -> list[int]:
+        made: list[int] = []
+        while not enough.is_set():
+            made += asyncio.run(streams(hansom, [uuid.uuid4().hex for _ in range(40)]))
+        return made
+
+    with ThreadPoolExecutor(2) as pool:
+        awake = pool.submit(lambda: ask(hansom, "large", 200))
+        wait(lambda: wanted("large")["replicas"] == 1, 20)
+        made = pool.submit(busy)
+        try:
+            wait(lambda: wanted("small")["code"] == "budget", 20)
+            assert wanted("small")["replicas"] == 1
+            assert "GPUs" in wanted("small")["reason"]
+            assert not awake.done()
+            wait(lambda: wanted("small")["replicas"] == 2, 60)
+            assert wanted("large")["replicas"] == 0
+        finally:
+            enough.set()
+        assert awake.result(30) == " cab" * 200
+        assert set(made.result(60)) == {15}
+    told = record(hansom, "small")
+    assert told["decisions"]["budget"] > 0
+    assert told["errors"] == 0
 
 
 def test_memory_outlives_a_killed_controller(hansom: Serving) -> None:

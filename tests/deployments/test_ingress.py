@@ -119,7 +119,8 @@ async def test_a_wrong_body_is_an_error_in_openais_shape(
 
 
 @pytest.mark.parametrize(
-    ("header", "value"), [("x-hansom-risk", "huge"), ("x-hansom-cache", "maybe")]
+    ("header", "value"),
+    [("x-hansom-risk", "huge"), ("x-hansom-cache", "maybe"), ("x-hansom-lane", "slow")],
 )
 async def test_a_wrong_header_is_named(tmp_path: Path, header: str, value: str) -> None:
     async with client(tmp_path) as http:

@@ -5,12 +5,13 @@ import importlib.util
 import re
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from autoscale.observe import Report
+from core.call import Usage
 from core.settings import SimulatedEngine
 from deployments import vllm_engine
 from deployments.load import LoadTeller, Queue, Totals
@@ -45,6 +46,20 @@ def test_rates_are_of_the_window_and_not_since_the_start(monkeypatch: pytest.Mon
     assert found[-1].tpot_s == pytest.approx(0.05)
 
 
+def test_no_ttft_is_told_where_it_may_be_that_of_batch_calls(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("deployments.load.time.monotonic", lambda: now[0])
+    teller = LoadTeller(Meter(nothing))
+    told = []
+    for step in range(14):
+        now[0] += 1
+        queue = Queue(mixed=3 <= step <= 5)
+        told.append(teller.report(queue, Totals(ttft_s=step, first_tokens=step)).ttft_s)
+    assert [one is not None for one in told] == [False, *[True] * 2, *[False] * 8, *[True] * 3]
+
+
 async def test_a_prompt_has_arrived_once_whether_it_waits_or_is_prefilled() -> None:
     one = engine(ttft_s=0.2, tpot_s=0.01, max_concurrent=1)
     assert one.report().input_tokens == 0
@@ -60,7 +75,8 @@ async def test_a_prompt_has_arrived_once_whether_it_waits_or_is_prefilled() -> N
     assert max(report.waiting_tokens for report in seen) == after.input_tokens
     assert (after.waiting_tokens, after.kv_use_ratio) == (0, 0.0)
     assert max(report.kv_use_ratio or 0 for report in seen) > 0
-    assert after.ttft_s == pytest.approx(0.2, rel=0.5)
+    # The second waits for the first: 0.2 s, and 0.44 s.
+    assert after.ttft_s == pytest.approx(0.32, rel=0.5)
     assert after.tpot_s == pytest.approx(0.01, rel=0.9)
 
 
@@ -82,23 +98,55 @@ async def test_the_meter_counts_the_gateways_requests_and_their_lane() -> None:
         await release.wait()
 
     meter = Meter(app)
-    headers = [(b"x-request-id", b"r1")]
+    batch = [(b"x-request-id", b"r2"), (b"x-hansom-lane", b"batch")]
     scopes = [
-        {"type": "http", "path": "/v1/x", "headers": headers},
-        {"type": "http", "path": "/v1/x", "headers": [*headers, (b"x-hansom-lane", b"batch")]},
+        {"type": "http", "path": "/v1/x", "headers": [(b"x-request-id", b"r1")]},
+        {"type": "http", "path": "/v1/x", "headers": batch},
     ]
     calls = [asyncio.create_task(meter(scope, None, None)) for scope in scopes]
     await asyncio.sleep(0)
-    told = LoadTeller(meter).report(Queue(running=1, waiting=4), Totals())
+    told = LoadTeller(meter).report(Queue(batch_input_tokens=7), Totals())
     assert (told.arrived, told.batch_arrived, told.finished) == (2, 1, 0)
-    assert (told.batch_running, told.batch_waiting) == (0, 2)
+    assert (meter.batch("r1"), meter.batch("r2"), meter.batch("r3")) == (False, True, False)
+    assert told.batch_input_tokens == 7
+    for id in ("r1", "r2"):
+        meter.note(id, Usage(10, 5, 3))
+    assert LoadTeller(meter).report(Queue(), Totals()).batch_input_tokens == 10
     release.set()
     await asyncio.gather(*calls)
     assert (meter.open, meter.batch_open, meter.finished) == (0, 0, 2)
 
 
+async def test_the_lanes_are_told_apart_while_they_run_and_wait() -> None:
+    one = engine(ttft_s=0.2, max_concurrent=2)
+    batch = {"headers": [(b"x-request-id", b"b"), (b"x-hansom-lane", b"batch")], "priority": 1}
+    calls = [asyncio.create_task(post(one, **batch)) for _ in range(2)]
+    await asyncio.sleep(0.05)
+    calls += [asyncio.create_task(post(one, **batch)), asyncio.create_task(post(one))]
+    await asyncio.sleep(0.05)
+    told = one.report()
+    assert (told.running, told.waiting) == (2, 2)
+    assert (told.batch_running, told.batch_waiting) == (2, 1)
+    assert told.batch_input_tokens == told.input_tokens * 3 / 4
+    await asyncio.gather(*calls)
+    assert (one.report().ttft_s or 0) > 0, "the interactive call's"
+    assert one._seen.first_tokens == 1
+    assert one.report().batch_input_tokens == told.batch_input_tokens
+    assert (one.report().batch_running, one.report().batch_waiting) == (0, 0)
+
+
 class OutputProcessor:
-    """vLLM's, as far as a report asks it."""
+    """vLLM's, as far as a report asks it: three of the batch lane, two of them not prefilled."""
+
+    request_states: ClassVar[dict[str, Any]] = {
+        id: SimpleNamespace(
+            external_req_id=f"chatcmpl-{name}", is_prefilling=prefilling, prompt_len=100,
+            num_cached_tokens=0 if prefilling else 40,
+        )
+        for id, name, prefilling in (
+            ("1", "r1", False), ("2", "r2", True), ("3", "r3", True), ("4", "i1", True),
+        )
+    }  # fmt: skip
 
     def get_num_unfinished_requests(self) -> int:
         return 7
@@ -107,7 +155,21 @@ class OutputProcessor:
         return 900
 
 
-def test_a_vllm_report_is_made_of_its_own_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+def lanes() -> list[dict[str, Any]]:
+    """Three calls of the batch lane and an interactive one, as the gateway sends them."""
+    batch = [(b"x-hansom-lane", b"batch")]
+    return [
+        {"type": "http", "path": "/v1/x", "headers": [(b"x-request-id", id), *lane]}
+        for id, lane in ((b"r1", batch), (b"r2", batch), (b"r3", batch), (b"i1", []))
+    ]
+
+
+async def test_a_vllm_report_is_made_of_its_own_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    release = asyncio.Event()
+
+    async def app(*_: Any) -> None:
+        await release.wait()
+
     registry = CollectorRegistry()
     monkeypatch.setattr(vllm_engine, "REGISTRY", registry)
     labels, own = ["model_name", "engine"], ("m", "0")
@@ -126,7 +188,10 @@ def test_a_vllm_report_is_made_of_its_own_metrics(monkeypatch: pytest.MonkeyPatc
     prompts = made(Counter, "prompt_tokens")
     one = vllm_engine.Vllm(settings_of().tiers[0], Path())
     one._llm = SimpleNamespace(output_processor=OutputProcessor())
-    one._teller = LoadTeller(Meter(nothing))
+    one.meter = meter = Meter(app)
+    one._teller = LoadTeller(meter)
+    calls = [asyncio.create_task(meter(scope, None, None)) for scope in lanes()]
+    await asyncio.sleep(0)
     first = one.report()
     prompts.inc(100)
     told = one.report()
@@ -134,6 +199,10 @@ def test_a_vllm_report_is_made_of_its_own_metrics(monkeypatch: pytest.MonkeyPatc
     assert (told.kv_use_ratio, told.preemptions, told.cached_tokens) == (0.5, 3, 30)
     assert (first.input_tokens, told.input_tokens) == (900, 1000)
     assert told.input_tokens_per_s > 0
+    assert (told.batch_running, told.batch_waiting, told.batch_arrived) == (1, 2, 3)
+    assert told.batch_input_tokens == 60 + 100 + 100
+    release.set()
+    await asyncio.gather(*calls)
 
 
 def test_vllm_has_what_its_report_is_read_from() -> None:
@@ -146,3 +215,14 @@ def test_vllm_has_what_its_report_is_read_from() -> None:
     processor = (v1 / "engine" / "output_processor.py").read_text()
     assert "def get_num_queued_tokens(self) -> int" in processor
     assert "def get_num_unfinished_requests(self)" in processor
+    for name in ("request_states", "external_req_id", "is_prefilling", "prompt_len"):
+        assert f"self.{name}" in processor
+
+
+def test_vllm_schedules_by_the_priority_that_calls_are_sent_with() -> None:
+    spec = importlib.util.find_spec("vllm")
+    assert spec is not None and spec.origin is not None
+    openai = Path(spec.origin).parent / "entrypoints" / "openai"
+    for endpoint in ("chat_completion", "completion"):
+        assert "    priority: int = Field(" in (openai / endpoint / "protocol.py").read_text()
+        assert "priority=self._get_priority(" in (openai / endpoint / "serving.py").read_text()

@@ -8,19 +8,21 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from autoscale.adapter import Adapter
+from autoscale.budget import Budget, Part
 from autoscale.keep import record_key
 from autoscale.observe import Report
 from autoscale.together import Outlook
 from core.call import TierSignal
 from core.errors import HansomError
 from core.metrics import Metrics
+from core.scaling import Cluster
 from core.settings import Settings
 from deployments.board import Board
 from deployments.exchange import Connections
 from deployments.handles import Replica, TierReplicas
 from deployments.observe import merge
 from deployments.scales import Scales, families, read_records
-from deployments.scaling import profile_of, profiles_of, scale_options
+from deployments.scaling import budget_of, profile_of, profiles_of, scale_options
 from deployments.waking import Waking
 from router.arms import Plan
 from router.terms import Policy, Strategy, Tier
@@ -63,6 +65,21 @@ def test_serves_own_delays_and_factors_are_off() -> None:
     adapter._read_back = adapter._started = True
     assert adapter(Context(1000.0, 1, {"a": Report(1.0)}))[0] == 1
     assert adapter._error == ""
+
+
+def test_tiers_that_share_gpus_have_the_budget_with_everybodys_floor() -> None:
+    settings = changed(
+        replicas={"min": 0, "max": 3}, accelerator={"per_replica": 2}, scaling={"risk_floor": 1}
+    )
+    assert budget_of(settings) is None
+    settings = settings.model_copy(update={"cluster": Cluster(max_gpus=5)})
+    budget = budget_of(settings)
+    assert budget == Budget(5, {"small": Part(0, 1), "large": Part(2, 1)})
+    large, profile = settings.tiers[1], profiles_of(settings)["large"]
+    config: Any = scale_options(large, profile, "info", budget)["autoscaling_config"]
+    assert Budget.read(config.policy.policy_kwargs["budget"]) == budget
+    config = scale_options(large, profile, "info")["autoscaling_config"]
+    assert config.policy.policy_kwargs["budget"] is None
 
 
 @pytest.mark.parametrize(

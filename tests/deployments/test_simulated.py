@@ -1,6 +1,7 @@
 """The simulated engine speaks the part of vLLM's protocol that the gateway relies on."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -22,7 +23,9 @@ def engine(**settings: Any) -> Simulated:
     return Simulated(SimulatedEngine(kind="simulated", **settings), "sim")
 
 
-async def post(one: Simulated, path: str = CHAT, **body: Any) -> tuple[int, bytes]:
+async def post(
+    one: Simulated, path: str = CHAT, *, headers: Sequence[Any] = (), **body: Any
+) -> tuple[int, bytes]:
     """Status and body of one request made to the ASGI application itself."""
     sent: list[dict[str, Any]] = []
     raw = orjson.dumps({"model": "sim", "messages": TURN, "prompt": "Hello"} | body)
@@ -35,7 +38,7 @@ async def post(one: Simulated, path: str = CHAT, **body: Any) -> tuple[int, byte
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    await one({"type": "http", "path": path, "headers": []}, receive, send)
+    await one({"type": "http", "path": path, "headers": list(headers)}, receive, send)
     assert not sent[-1].get("more_body")
     return sent[0]["status"], b"".join(message.get("body", b"") for message in sent)
 
@@ -121,6 +124,27 @@ async def test_no_more_than_the_set_number_run_at_once() -> None:
     assert told["hansom_simulated_waiting_requests"] == 3
     await asyncio.gather(*tasks)
     assert (one.report().running, one.report().waiting) == (0, 0)
+
+
+async def test_who_waited_for_a_place_is_played_at_the_pace_that_is_set_too() -> None:
+    one, loop = engine(ttft_s=0.1, tpot_s=0.02, max_concurrent=1), asyncio.get_running_loop()
+    before_s = loop.time()
+    await asyncio.gather(*(post(one, stream=stream, max_tokens=6) for stream in (True, False)))
+    assert loop.time() - before_s >= 0.4
+
+
+async def test_a_lower_priority_goes_first_and_equal_ones_by_arrival() -> None:
+    one, ended = engine(ttft_s=0.02, max_concurrent=1), list[int]()
+
+    async def ask(number: int, priority: int) -> None:
+        await post(one, priority=priority)
+        ended.append(number)
+
+    async with asyncio.TaskGroup() as group:
+        for number, priority in enumerate((1, 1, 1, 0, 0)):
+            group.create_task(ask(number, priority))
+            await asyncio.sleep(0)
+    assert ended == [0, 3, 4, 1, 2]
 
 
 @pytest.mark.parametrize("place", ["running", "waiting"])

@@ -13,7 +13,7 @@ import pytest
 
 from cache.eligible import FINISHED, Directives, directives, eligible
 from core import errors
-from core.call import Call, Decision, Endpoint, Risk
+from core.call import Call, Decision, Endpoint, Lane, Risk
 from core.errors import HansomError, Overloaded, SettingsError
 from core.settings import load
 from deployments.embeddings import Embeddings
@@ -116,6 +116,11 @@ def test_every_header_of_ours_in_the_code_is_told():
 def test_the_values_of_the_risk_header_are_those_of_the_code():
     cell = pages.rows(PAGE, "request header")["x-hansom-risk"][0]
     assert pages.words(cell) == set(Risk)
+
+
+def test_the_values_of_the_lane_header_are_those_of_the_code():
+    cell = pages.rows(PAGE, "request header")["x-hansom-lane"][0]
+    assert pages.words(cell) == set(Lane)
 
 
 def test_every_error_is_told_with_its_status_and_type():
