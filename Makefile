@@ -27,7 +27,7 @@ check: install-dev
 ## install: the environment that serve and test share
 install: $(VENV)/.installed
 
-install-dev: $(VENV)/.installed-dev
+install-dev: $(VENV)/.installed-dev $(VENV)/ssh
 
 ## install-gpu: the same for a CUDA machine
 install-gpu: $(VENV)/.created requirements/gpu.txt
@@ -58,6 +58,16 @@ $(VENV)/.installed: $(VENV)/.created requirements/cpu.txt pyproject.toml
 $(VENV)/.installed-dev: $(VENV)/.installed requirements/dev.txt
 	$(PIP) --no-deps -r requirements/dev.txt
 	touch $@
+
+# What a test needs for a real `ray up`: where the machine lacks it, Debian's packages are unpacked
+# here, and nothing is installed. Without apt the test is skipped.
+$(VENV)/ssh: | $(VENV)/.created
+	@mkdir -p $@/debs/partial
+	@apt-get -qq install --download-only --yes --no-install-recommends -o Debug::NoLocking=1 \
+	  -o Acquire::http::Timeout=10 -o Dir::Cache::archives=$(abspath $@)/debs \
+	  openssh-client openssh-server rsync iproute2 2>/dev/null || \
+	  echo "no SSH server and rsync from apt: the test of ray up is skipped unless you have them"
+	@for deb in $@/debs/*.deb; do test ! -e $$deb || dpkg-deb -x $$deb $@; done
 
 format:
 	$(BIN)/ruff check --fix .

@@ -1,8 +1,11 @@
 """The cluster files and `config/serve.yaml`: accepted by Ray, alike, and in step with gpu.yaml."""
 
+import json
 import os
 import re
+import signal
 import subprocess
+import sys
 import tomllib
 from copy import deepcopy
 from pathlib import Path
@@ -130,7 +133,7 @@ def started(command: str, folder: Path, gpus: int = 1) -> tuple[list[str], dict[
 @pytest.mark.parametrize("kind", ["head", "worker"])
 def test_every_ray_start_has_our_flags_and_the_projects_folder(name, kind, tmp_path):
     stop, start = read(name)[f"{kind}_start_ray_commands"]
-    assert stop == "ray stop"
+    assert stop.split(";")[0] == "ray stop"
     arguments, environment = started(start, tmp_path)
     wanted = RAY_FLAGS | {"RAY_AUTH_MODE": "token"}
     assert {key: environment.get(key) for key in wanted} == wanted
@@ -161,7 +164,35 @@ def test_ones_own_hosts_are_started_by_the_autoscaler_that_can(tmp_path):
     (_, start) = read("config/clusters/local.yaml")["head_start_ray_commands"]
     arguments, environment = started(start, tmp_path)
     assert environment["RAY_enable_autoscaler_v2"] == "0"
-    assert arguments[-1] == '--resources={"control": 1}'
+    assert '--resources={"control": 1}' in arguments
+
+
+def test_ones_own_head_is_known_by_the_address_in_the_cluster_file(tmp_path):
+    cluster = read("config/clusters/local.yaml")
+    # What `ray up` leaves on the head.
+    told = cluster["provider"] | {"external_head_ip": "203.0.113.7"}
+    (tmp_path / "ray_bootstrap_config.yaml").write_text(json.dumps({"provider": told}))
+    (_, start) = cluster["head_start_ray_commands"]
+    arguments, _ = started(start, tmp_path)
+    assert arguments[-1] == f"--node-ip-address={cluster['provider']['head_ip']}"
+
+
+@pytest.mark.parametrize("kind", ["head", "worker"])
+def test_a_haproxy_that_outlived_its_ray_is_ended_on_hosts_of_ones_own(kind, tmp_path):
+    stop, _ = read("config/clusters/local.yaml")[f"{kind}_start_ray_commands"]
+    (tmp_path / "ray").write_text("#!/bin/sh\n")
+    (tmp_path / "ray").chmod(0o755)
+    # Below a folder of the test's own: there may be a real one on this machine.
+    own = f"{tmp_path}/haproxy-serve/"
+    command = stop.replace("[h]aproxy-serve/", f"{tmp_path}/[h]aproxy-serve/")
+    orphan = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()", own])
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    try:
+        subprocess.run(["bash", "-c", command], env=environment, check=True)
+        assert orphan.wait(10) == -signal.SIGTERM
+        subprocess.run(["bash", "-c", command], env=environment, check=True)  # none is there
+    finally:
+        orphan.kill()
 
 
 @pytest.mark.parametrize("name", FILES)
