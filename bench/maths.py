@@ -4,7 +4,8 @@
 
 Promises: the rows are those of a benchmark of which no row trains the weights; every pair of
 models of them is told whose gap is at least `GAP`, none chosen by its result; labels are drawn
-`DRAWS` times, and the rest is what is measured on. All orders are measured on the same rows.
+`DRAWS` times, and the rest is what is measured on. All orders are measured on the same rows. One
+of them, `others wrong`, is no router: it knows how the models outside the pair did.
 Not covered: the models themselves. Seven 7B models answered; none of them is strong.
 """
 
@@ -50,6 +51,11 @@ class Rows:
         right = {name: float(score.mean()) for name, score in self.scores.items()}
         return [(weak, strong) for weak in right for strong in right
                 if right[strong] - right[weak] >= GAP]  # fmt: skip
+
+    def failures(self, pair: tuple[str, str]) -> Floats:
+        """(N,) how many of the models outside the pair were wrong."""
+        others = [score for name, score in self.scores.items() if name not in pair]
+        return np.asarray(np.sum([1 - score for score in others], axis=0, initial=0.0))
 
     def labelled(self, weak: str, strong: str, at: NDArray[np.intp]) -> Labelled:
         """What `router.adapt` learns from."""
@@ -97,7 +103,7 @@ def ridge_order(train: Labelled, test: Labelled, penalty: float) -> Floats:
 def measured(rows: Rows, scorer: Scorer, pair: tuple[str, str]) -> dict[str, float]:
     """APGR of every order, and calibration after few labels, as means over the draws."""
     found: dict[str, list[float]] = {}
-    count = len(rows.embeddings)
+    count, failures = len(rows.embeddings), rows.failures(pair)
     for seed in range(DRAWS):
         at = np.random.default_rng(seed).permutation(count)
         taught, rest = (rows.labelled(*pair, part) for part in (at[:LABELS], at[LABELS:]))
@@ -109,6 +115,7 @@ def measured(rows: Rows, scorer: Scorer, pair: tuple[str, str]) -> dict[str, flo
             "by P(wrong)": 1 - plain.probability[:, 0],
             f"{LABELS} labels": adapted.rank,
         }
+        orders["others wrong"] = failures[at[LABELS:]]
         orders |= {f"ridge {one:g}": ridge_order(taught, rest, one) for one in _RIDGES}
         for name, order in orders.items():
             found.setdefault(name, []).append(apgr(order, weak, strong))
@@ -140,7 +147,7 @@ def main() -> None:
     rows, scorer = load(given.file), Scorer.load()
     results = [(pair, measured(rows, scorer, pair)) for pair in rows.pairs()]
     results.sort(key=lambda result: -rows.scores[result[0][0]].mean())
-    Console(width=170).print(table(rows, results))
+    Console(width=190).print(table(rows, results))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """The shipped score, corrected by a few hundred labelled prompts of one's own domain.
 
-Promises: numpy only and the same rows give the same correction; it is the shipped probability,
-recalibrated, plus a ridge regression of what that left over, whose strength is chosen by leaving
-each labelled row out. Where the labels teach nothing the strength grows until the shipped ranking
-is all that is left. What comes out scores prompts as a `Scorer` does, and may replace one while
-calls are served: 200 rows take some 0.05 s.
+Promises: numpy only and the same rows give the same correction. Two things are learned: the level,
+how right both models are on average, and the gain, how much more right the large one is. Each is a
+share of what the shipped score says of it plus a ridge regression of what that leaves over. The
+strength of the ridge and both shares are chosen by leaving each labelled row out; a share is whole
+until the labels speak against it. Where they teach nothing, the shipped score is all that is left;
+where they contradict it, it is given up. What comes out scores prompts as a `Scorer` does, and may
+replace one while calls are served: 200 rows take some 0.02 s, 500 some 0.1 s.
 Not covered: labels that are wrong or of another domain than the calls to come; the shipped weights
 do not change, so that an adaptation can be dropped at any time.
 """
@@ -25,19 +27,25 @@ Floats = NDArray[np.float64]
 Features = NDArray[np.float32]
 
 MIN_ROWS = 20
-# A label moves the shipped slope only against the weight of this many: on strange ground 100 rows
-# else make confident nonsense of it.
-SLOPE_PRIOR = 5.0
+# How far the share of the shipped score may lie from 1 before any label is seen (a standard
+# deviation). 0.35 to 1 were measured: more is worse with 50 labels, less with 500.
+SHARE_SPREAD = 0.5
+# A label moves the slope of a model's curve only against the weight of this many: on strange
+# ground 100 rows else make confident nonsense of it.
+SLOPE_PRIOR = 20.0
 # How much a standardised dimension of the embedding may say, beside 1 for a counted feature: there
-# are 384 of them. 0.3 and 1 were measured too, and choosing among them by the left-out rows: each
+# are 384 of them. 0.25 and 1 were measured too, and choosing among them by the left-out rows: each
 # is better somewhere, none everywhere.
 EMBEDDING_SHARE = 0.5
 # What the small model has answered says more of its rightness than all that was asked.
 ANSWER_SHARE = 8.0
+# And its untrained doubt more than the shipped rank, which decides between equally doubtful ones.
+RANK_BESIDE_DOUBT = 0.3
 STRENGTHS = 10.0 ** np.arange(1.0, 6.6, 0.5)
 TARGET_PGR = 0.75
-# Probabilities stay clear of certainty by this much: some hundred rows cannot prove more.
-CERTAINTY = 0.01
+# Probabilities stay clear of certainty by this much: some hundred rows cannot prove more. A level
+# does so by more, for its logit is a curve's input.
+CERTAINTY, LEVEL_CERTAINTY = 0.01, 0.02
 
 
 class TooFewLabels(BadRequest):
@@ -49,7 +57,8 @@ class Labelled:
     """N prompts with known outcome.
 
     embeddings (N, E) unit rows; surfaces (N, F); right (N, 2): how right (small, large) was, in
-    [0, 1]; answers (N, A): what was measured of the small model's answers, None before there are.
+    [0, 1]; answers (N, A): what was measured of the small model's answers, at last how doubtful
+    each is in [0, 1] (`router.answer.doubt`); None before there are answers.
     """
 
     embeddings: Features
@@ -59,29 +68,82 @@ class Labelled:
 
 
 @dataclass(frozen=True, slots=True)
-class Correction:
-    """What the labels teach, over D = F + E (+ A) inputs.
+class Inputs:
+    """How D = F + E (+ A) raw inputs are standardised and how loud each is; all (D,)."""
 
-    slopes (2, 2): slope and offset per head on the shipped logit; centre, scale and share (D,):
-    how an input is standardised and how loud it is; linear (D, 2) and bias (2,).
-    """
-
-    slopes: Floats
     centre: Floats
     scale: Floats
     share: Floats
-    linear: Floats
-    bias: Floats
 
-    def recalibrated(self, probability: Floats) -> Floats:
-        """(N, 2) from the shipped (N, 2), before the inputs have their say."""
-        logits = np.log(probability / (1 - probability))
-        return sigmoid(logits * self.slopes[:, 0] + self.slopes[:, 1])
+    @classmethod
+    def of(cls, raw: Floats, labelled: Labelled) -> Inputs:
+        """By the spread of the raw (N, D) inputs of these rows."""
+        spread = raw.std(axis=0)
+        counted, embedded = labelled.surfaces.shape[1], labelled.embeddings.shape[1]
+        share = np.full(raw.shape[1], ANSWER_SHARE)
+        share[:counted], share[counted : counted + embedded] = 1.0, EMBEDDING_SHARE
+        # An input that hardly varies here must not become loud where it varies for once.
+        return cls(raw.mean(axis=0), np.where(spread > 1e-3, spread, 1.0), share)
 
-    def inputs(self, raw: Floats) -> Floats:
+    def __call__(self, raw: Floats) -> Floats:
         """(N, D) standardised and weighed."""
         standard = np.clip((raw - self.centre) / self.scale, -Z_LIMIT, Z_LIMIT)
         return np.asarray(standard * self.share)
+
+
+@dataclass(frozen=True, slots=True)
+class Ridge:
+    """Ridge regression of anything on N rows of D inputs, from one eigendecomposition.
+
+    centre (D,), centred (N, D); values (N,) and vectors (N, N) of the products of the rows.
+    """
+
+    centre: Floats
+    centred: Floats
+    values: Floats
+    vectors: Floats
+
+    @classmethod
+    def of(cls, inputs: Floats) -> Ridge:
+        """From inputs (N, D)."""
+        centre = inputs.mean(axis=0)
+        centred = inputs - centre
+        values, vectors = np.linalg.eigh(centred @ centred.T)
+        return cls(centre, centred, np.maximum(values, 0), vectors)
+
+    def left_out(self, targets: Floats, strength: float) -> Floats:
+        """(N, H) errors of (N, H) targets, each row predicted by a fit to the others; exact."""
+        wanted = targets - targets.mean(axis=0)
+        kept = self.values / (self.values + strength)
+        lever = (self.vectors**2 * kept).sum(axis=1) + 1 / len(targets)
+        fitted = self.vectors @ (kept[:, None] * (self.vectors.T @ wanted))
+        return np.asarray((wanted - fitted) / (1 - lever)[:, None])
+
+    def fitted(self, targets: Floats, strength: float) -> tuple[Floats, Floats]:
+        """Weights (D, H) and offsets (H,) for (N, H) targets."""
+        mean = targets.mean(axis=0)
+        turned = self.vectors.T @ (targets - mean) / (self.values + strength)[:, None]
+        linear = self.centred.T @ (self.vectors @ turned)
+        return linear, mean - self.centre @ linear
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """What the labels teach of (level, gain), over D inputs.
+
+    shares (2,): of what the shipped score says; linear (D, 2) and bias (2,): of what that leaves
+    over; curves (2, 2): slope and offset per model on the logit of the level.
+    """
+
+    inputs: Inputs
+    shares: Floats
+    linear: Floats
+    bias: Floats
+    curves: Floats
+
+    def learned(self, base: Floats, raw: Floats) -> Floats:
+        """(N, 2) level and gain from what was `said` of them and the raw (N, D) inputs."""
+        return np.asarray(self.shares * base + self.inputs(raw) @ self.linear + self.bias)
 
 
 class Adapted:
@@ -107,13 +169,12 @@ class Adapted:
         self, embeddings: Features, surfaces: Features, answers: Features | None = None
     ) -> Judged:
         """Judge N prompts; shapes as in `Labelled`, `answers` if and only if it had some."""
-        shipped = self._scorer.judge(embeddings, surfaces).probability
-        learned = self._correction
-        inputs = learned.inputs(_side_by_side(embeddings, surfaces, answers))
-        left_over = inputs @ learned.linear + learned.bias
-        probability = _possible(learned.recalibrated(shipped) + left_over)
+        shipped = self._scorer.judge(embeddings, surfaces)
+        raw = _side_by_side(embeddings, surfaces, answers)
+        learned = self._correction.learned(said(shipped, answers), raw)
+        right = believed(learned, self._correction.curves)
         distance = distances(self._sample, embeddings).astype(np.float64)
-        return Judged(probability, distance, _gain(probability))
+        return Judged(np.clip(right, CERTAINTY, 1 - CERTAINTY), distance, _gain(right))
 
     def score(
         self, embedding: Features, surface: Features, answer: Features | None = None
@@ -125,64 +186,68 @@ class Adapted:
 
 def fit(scorer: Scorer, labelled: Labelled, target_pgr: float = TARGET_PGR) -> Adapted:
     """The scorer corrected by these rows; raises `TooFewLabels` below `MIN_ROWS`."""
-    if len(labelled.right) < MIN_ROWS:
-        raise TooFewLabels(f"{len(labelled.right)} labelled rows; at least {MIN_ROWS} are needed")
+    right = labelled.right
+    if len(right) < MIN_ROWS:
+        raise TooFewLabels(f"{len(right)} labelled rows; at least {MIN_ROWS} are needed")
     raw = _side_by_side(labelled.embeddings, labelled.surfaces, labelled.answers)
-    shipped = scorer.judge(labelled.embeddings, labelled.surfaces).probability
-    correction = _standardiser(raw, labelled, _slopes(shipped, labelled.right))
-    inputs, base = correction.inputs(raw), correction.recalibrated(shipped)
-    linear, bias, errors = ridge(inputs, labelled.right - base)
-    fitted = Correction(
-        correction.slopes, correction.centre, correction.scale, correction.share, linear, bias
-    )
-    adapted = Adapted(scorer, fitted, labelled)
-    needs = np.clip(_gain(_possible(labelled.right - errors)), 0, 1)
-    weak, strong = labelled.right.T
-    adapted.threshold = threshold_for(needs, weak, strong, target_pgr)
+    inputs = Inputs.of(raw, labelled)
+    ridge = Ridge.of(inputs(raw))
+    targets = np.stack([right.mean(axis=1), _gain(right)], axis=1)
+    base = said(scorer.judge(labelled.embeddings, labelled.surfaces), labelled.answers)
+    strength, shares, errors = chosen(ridge, targets, base)
+    linear, bias = ridge.fitted(targets - shares * base, strength)
+    left_out = targets - errors
+    logits = _logit(left_out[:, 0])
+    curves = np.stack([platt(logits, right[:, head], SLOPE_PRIOR) for head in range(HEADS)])
+    adapted = Adapted(scorer, Correction(inputs, shares, linear, bias, curves), labelled)
+    needs = np.clip(_gain(believed(left_out, curves)), 0, 1)
+    adapted.threshold = threshold_for(needs, right[:, 0], right[:, 1], target_pgr)
     return adapted
 
 
-def ridge(inputs: Floats, targets: Floats) -> tuple[Floats, Floats, Floats]:
-    """Weights (D, H), offsets (H,) and left-out errors (N, H) for inputs (N, D), targets (N, H).
+def chosen(ridge: Ridge, targets: Floats, base: Floats) -> tuple[float, Floats, Floats]:
+    """The best of `STRENGTHS`, the shares (H,) of `base` and left-out errors, both (N, H).
 
-    The strength is the one of `STRENGTHS` whose left-out errors are smallest; they are exact, from
-    one eigendecomposition of the (N, N) products, whatever D is.
+    One strength for all targets, by the sum of their errors, each relative to its variance: the
+    gain alone is too noisy to choose by. A share is the mean of its posterior, from a normal
+    prior around 1 and the left-out errors, and never negative.
     """
-    centre, mean = inputs.mean(axis=0), targets.mean(axis=0)
-    centred, wanted = inputs - centre, targets - mean
-    values, vectors = np.linalg.eigh(centred @ centred.T)
-    values, turned = np.maximum(values, 0), vectors.T @ wanted
-    best_error, best_strength, errors = np.inf, STRENGTHS[-1], wanted
+    variance = targets.var(axis=0) + 1e-9
+    best = np.inf, float(STRENGTHS[-1]), np.ones(targets.shape[1]), targets
     for strength in STRENGTHS:
-        kept = values / (values + strength)
-        lever = (vectors**2 * kept).sum(axis=1) + 1 / len(inputs)
-        left_out = (wanted - vectors @ (kept[:, None] * turned)) / (1 - lever)[:, None]
-        if (error := float((left_out**2).mean())) < best_error:
-            best_error, best_strength, errors = error, strength, left_out
-    linear = centred.T @ (vectors @ (turned / (values + best_strength)[:, None]))
-    return linear, mean - centre @ linear, errors
+        wanted, given = ridge.left_out(targets, strength), ridge.left_out(base, strength)
+        prior = (wanted**2).mean(axis=0) / SHARE_SPREAD**2 + 1e-12
+        shares = ((wanted * given).sum(axis=0) + prior) / ((given**2).sum(axis=0) + prior)
+        shares = np.maximum(shares, 0)
+        errors = wanted - shares * given
+        if (error := float(((errors**2).mean(axis=0) / variance).sum())) < best[0]:
+            best = error, float(strength), shares, errors
+    return best[1:]
 
 
-def _slopes(probability: Floats, right: Floats) -> Floats:
-    logits = np.log(probability / (1 - probability))
-    return np.stack([platt(logits[:, head], right[:, head], SLOPE_PRIOR) for head in range(HEADS)])
+def believed(learned: Floats, curves: Floats) -> Floats:
+    """(N, 2) how right both models are held to be, not yet bounded, from (N, 2) level and gain.
+
+    The mean of two views. One takes level and gain as they are. The other, item response theory
+    with one scale, takes the level as the prompt's easiness and asks how each model does at it: the
+    level is told by both models' labels and the gain by their difference, so it is the steadier
+    guide. Either alone, and weighing them by left-out errors, were measured: the mean is better.
+    """
+    level, gain = learned.T
+    plain = np.stack([level - gain / 2, level + gain / 2], axis=1)
+    return np.asarray((plain + sigmoid(_logit(level)[:, None] * curves[:, 0] + curves[:, 1])) / 2)
 
 
-def _standardiser(raw: Floats, labelled: Labelled, slopes: Floats) -> Correction:
-    """A correction that standardises and corrects nothing yet."""
-    spread = raw.std(axis=0)
-    counted, embedded = labelled.surfaces.shape[1], labelled.embeddings.shape[1]
-    share = np.full(raw.shape[1], ANSWER_SHARE)
-    share[:counted], share[counted : counted + embedded] = 1.0, EMBEDDING_SHARE
-    return Correction(
-        slopes=slopes,
-        centre=raw.mean(axis=0),
-        # An input that hardly varies here must not become loud where it varies for once.
-        scale=np.where(spread > 1e-3, spread, 1.0),
-        share=share,
-        linear=np.zeros((raw.shape[1], HEADS)),
-        bias=np.zeros(HEADS),
-    )
+def said(shipped: Judged, answers: Features | None) -> Floats:
+    """(N, 2) the level and the gain before any label; the shipped rank stands for the gain.
+
+    The doubt in an answer, the last column of `answers`, is taken off the small model's rightness.
+    """
+    base = np.stack([shipped.probability.mean(axis=1), shipped.rank], axis=1)
+    if answers is None:
+        return base
+    doubted = answers[:, -1:] * np.array([-0.5, 1.0])
+    return np.asarray(base * np.array([1.0, RANK_BESIDE_DOUBT]) + doubted)
 
 
 def _side_by_side(embeddings: Features, surfaces: Features, answers: Features | None) -> Floats:
@@ -191,13 +256,11 @@ def _side_by_side(embeddings: Features, surfaces: Features, answers: Features | 
     return np.hstack(blocks).astype(np.float64)
 
 
-def _gain(probability: Floats) -> Floats:
-    """(N,) the rank where labels are known: no guess of how strange the ground is, is needed.
-
-    With it, and with the shipped `advantage`, up to 0.02 APGR were lost in seven domains of eight.
-    """
-    return np.asarray(probability[:, 1] - probability[:, 0])
+def _gain(right: Floats) -> Floats:
+    """(N,) the rank where labels are known: no guess of how strange the ground is, is needed."""
+    return np.asarray(right[:, 1] - right[:, 0])
 
 
-def _possible(probability: Floats) -> Floats:
-    return np.asarray(np.clip(probability, CERTAINTY, 1 - CERTAINTY))
+def _logit(level: Floats) -> Floats:
+    within = np.clip(level, LEVEL_CERTAINTY, 1 - LEVEL_CERTAINTY)
+    return np.asarray(np.log(within / (1 - within)))

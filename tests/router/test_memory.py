@@ -6,7 +6,7 @@ import pytest
 from router.adapt import MIN_ROWS, Adapted
 from router.embed import EMBEDDING_SIZE
 from router.features import surface
-from router.memory import Label, Lesson, Seen, labelled, taught
+from router.memory import LEVEL_LABELS, Label, Lesson, Seen, labelled, taught
 from router.score import Scorer
 
 SCORER = Scorer.load()
@@ -73,6 +73,16 @@ def test_a_head_without_a_label_keeps_the_shipped_probability() -> None:
     shipped = SCORER.judge(rows.embeddings, rows.surfaces).probability
     assert rows.right[:, 0] == pytest.approx(shipped[:, 0])
     assert (rows.right[:, 1] == 0).all()
+
+
+def test_a_tier_that_did_not_answer_is_held_to_the_level_of_its_labels() -> None:
+    small = [Label(seen(at), 0, float(at % 4 == 0)) for at in range(40)]
+    large = [Label(seen(at), 1, 1.0) for at in range(40, 40 + LEVEL_LABELS - 1)]
+    rows = labelled(SCORER, [*small, *large])
+    shipped = SCORER.judge(rows.embeddings, rows.surfaces).probability
+    assert rows.right[40:, 0].mean() == pytest.approx(0.25, abs=0.05)
+    assert np.corrcoef(rows.right[40:, 0], shipped[40:, 0])[0, 1] > 0.99
+    assert rows.right[:40, 1] == pytest.approx(shipped[:40, 1]), "too few labels tell no level"
 
 
 def test_labels_of_one_prompt_are_one_row_and_the_last_word_counts() -> None:
