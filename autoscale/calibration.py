@@ -1,12 +1,12 @@
 """The constants of a step, fitted to what was measured from outside: TTFT and TPOT.
 
 TPOT of B sequences that hold K tokens together is base_s + per_sequence_s * B + per_kv_token_s * K.
-TTFT of a prompt alone grows with each token by 1 / prefill_tokens_per_s, and by a step's own time
-for every `chunk_tokens`; what stays at zero tokens is the way there and back.
+TTFT of a prompt alone is overhead_s (the way there and back), base_s + per_sequence_s for each
+chunk of `chunk_tokens`, whole or not, and 1 / prefill_tokens_per_s for each token.
 
-Promises: pure; least squares with no constant below 0, where a negative one is left out and the
-rest fitted again. Not covered: chunk_tokens, max_sequences and start-up times, which cannot be seen
-from outside.
+Promises: pure; least squares of relative errors with no constant below 0, where a negative one is
+left out and the rest fitted again. Not covered: chunk_tokens, max_sequences and start-up times,
+which cannot be seen from outside.
 """
 
 from collections.abc import Sequence
@@ -53,18 +53,18 @@ def fit(samples: Sequence[Sample], chunk_tokens: int) -> Fitted:
     ttft_s = np.array([one.ttft_s for one in alone])
     if len(set(tokens)) < 2:
         raise ValueError("two prompt lengths at least must be sent alone")
-    slope_s, overhead_s = np.polyfit(tokens, ttft_s, 1)
-    each_s = max(slope_s - (base_s + per_sequence_s) / chunk_tokens, 1 / FASTEST_TOKENS_PER_S)
+    steps_s = np.ceil(tokens / chunk_tokens) * (base_s + per_sequence_s)
+    each_s, overhead_s = _line(tokens, ttft_s - steps_s, 1 / ttft_s)
     told = np.array([one.tpot_s for one in samples])
     rows = _rows(samples) @ np.array([base_s, per_sequence_s, per_kv_token_s])
     return Fitted(
         base_s,
         per_sequence_s,
         per_kv_token_s,
-        float(1 / each_s),
-        max(0.0, float(overhead_s)),
+        1 / each_s,
+        overhead_s,
         _error(rows, told),
-        _error(overhead_s + slope_s * tokens, ttft_s),
+        _error(overhead_s + steps_s + each_s * tokens, ttft_s),
     )
 
 
@@ -85,6 +85,15 @@ def _pace(samples: Sequence[Sample]) -> tuple[float, float, float]:
         max(0.0, constants.get(1, 0.0)),
         max(0.0, constants.get(2, 0.0)),
     )
+
+
+def _line(tokens: Floats, seconds: Floats, weights: Floats) -> tuple[float, float]:
+    """Seconds of a token and of none: a weighted line that begins at 0 or above."""
+    slope_s, zero_s = np.polyfit(tokens, seconds, 1, w=weights)
+    if zero_s < 0:
+        far = tokens * weights
+        slope_s, zero_s = far @ (seconds * weights) / (far @ far), 0.0
+    return max(float(slope_s), 1 / FASTEST_TOKENS_PER_S), float(zero_s)
 
 
 def _rows(samples: Sequence[Sample]) -> Floats:

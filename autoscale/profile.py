@@ -19,7 +19,8 @@ class EngineProfile(Frozen):
     """One replica of one tier on its accelerator; `source` says where the constants come from.
 
     `cold_start_s` is (least, most) seconds from the wish for a replica to its first token, on a
-    node that is there; `node_start_s` comes on top where a node has to be rented.
+    node that is there; `node_start_s` comes on top where a node has to be rented. `overhead_s` is
+    in every TTFT and no step: the way to the engine and back.
     """
 
     name: str
@@ -35,6 +36,7 @@ class EngineProfile(Frozen):
     node_start_s: float = Field(180.0, ge=0)
     gpus: int = Field(1, ge=0)
     usd_per_hour: float = Field(0.0, ge=0)
+    overhead_s: float = Field(0.0, ge=0)
 
     @property
     def lead_s(self) -> float:

@@ -83,7 +83,7 @@ def judge(
     moments: Sequence[Moment],
 ) -> Result:
     """Sum a replay up; `warmup_s` is a quarter of the trace at most."""
-    ttft_s = requests["first_s"] - requests["at_s"]
+    ttft_s = requests["first_s"] - requests["at_s"] + profile.overhead_s
     later = np.maximum(requests["output_tokens"] - 1, 1)
     tpot_s = np.where(
         requests["output_tokens"] > 1, (requests["done_s"] - requests["first_s"]) / later, np.nan
@@ -128,7 +128,8 @@ def alone_s(profile: EngineProfile, input_tokens: Ints) -> Floats:
     before = profile.chunk_tokens * chunks * (chunks - 1) / 2
     step_s = profile.base_s + profile.per_sequence_s
     seconds: Floats = (
-        chunks * step_s
+        profile.overhead_s
+        + chunks * step_s
         + before * profile.per_kv_token_s
         + input_tokens / profile.prefill_tokens_per_s
     )

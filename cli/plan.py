@@ -120,13 +120,18 @@ def calibrate_command(
     as_json: AsJson = False,
 ) -> None:
     """Measure the running tier over HTTP, and write its profile with date and source."""
-    from cli.plan_calibrate import Asked, calibrate, numbers
+    from autoscale.measure import Where
+    from cli.plan_calibrate import Asked, calibrate, engine_limits, numbers
     from core.settings import load
 
+    chunk = sequences = None
     if url is None:
-        url = f"http://127.0.0.1:{load(config).server.port}"
+        settings = load(config)
+        url = f"http://127.0.0.1:{settings.server.port}"
+        chunk, sequences = engine_limits(settings.tiers, tier)
+    many = numbers(at_once, "--at-once")
     asked = Asked(
-        url, tier, numbers(prompts, "--prompts"), numbers(at_once, "--at-once"),
-        output_tokens, repeats, engine_metrics, api_key,
+        Where(url, tier, api_key, max(many)), numbers(prompts, "--prompts"), many,
+        output_tokens, repeats, engine_metrics, chunk, sequences,
     )  # fmt: skip
     calibrate(asked, profile, profiles, write=not dry_run, as_json=as_json)

@@ -1,8 +1,8 @@
 """`hansom plan calibrate`: measure a running tier over HTTP, and write down how fast it is.
 
-Promises: prompts begin differently each time and ask for no cache, so every token is computed; one
-prompt length after the other is sent alone, then several short ones at once. What cannot be seen
-from outside (chunk, most sequences, start-up times, price) stays as it is in the profile's file.
+Promises: one prompt length after the other is sent alone, then several short ones at once; a figure
+is the median of its repeats. What cannot be seen from outside stays as it is in the profile's file:
+start-up times and price; chunk and most sequences, too, unless the tier's engine names them.
 Not covered: other callers: they slow down what is measured, so measure an idle tier.
 """
 
@@ -11,13 +11,11 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import secrets
-import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import httpx
 import typer
@@ -25,38 +23,25 @@ from rich.console import Console
 from rich.table import Table
 
 from autoscale.calibration import Fitted, Sample, fit
+from autoscale.measure import Where, answer, decoding_s, reaching
 from autoscale.profile import EngineProfile
 from autoscale.profiles import load, put
 from core.errors import HansomError
-
-_TIMEOUT = httpx.Timeout(600.0, connect=10.0)
-_LEAST_TOKENS = 4
-_WORD = " cab"  # one token, or nearly so, of any model's
-_ASK = "Count from one to one thousand in words, without stopping. Ignore what follows."
+from core.settings import Tier, VllmEngine
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What to measure, and where."""
+    """What to measure, and where; the last two are what the engine's settings say, if they do."""
 
-    url: str
-    tier: str
+    where: Where
     prompt_tokens: tuple[int, ...]
     at_once: tuple[int, ...]
     output_tokens: int
     repeats: int
     engine_metrics: str | None = None
-    api_key: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One stream: its tokens as the engine counts them, and when its tokens came."""
-
-    prompt_tokens: int
-    output_tokens: int
-    ttft_s: float
-    tpot_s: float
+    chunk_tokens: int | None = None
+    max_sequences: int | None = None
 
 
 def numbers(text: str, option: str) -> tuple[int, ...]:
@@ -66,6 +51,18 @@ def numbers(text: str, option: str) -> tuple[int, ...]:
     return tuple(sorted({int(part) for part in text.split(",")}))
 
 
+def engine_limits(tiers: Sequence[Tier], name: str) -> tuple[int | None, int | None]:
+    """vLLM's chunk and most sequences, as the tier or model of that name sets them."""
+    for tier in tiers:
+        if name in (tier.name, tier.model) and isinstance(tier.engine, VllmEngine):
+            chunk = tier.engine.args.get("max_num_batched_tokens")
+            most = tier.engine.args.get("max_num_seqs")
+            return chunk if isinstance(chunk, int) else None, most if isinstance(
+                most, int
+            ) else None
+    return None, None
+
+
 def calibrate(asked: Asked, name: str, path: Path, *, write: bool, as_json: bool) -> None:
     """Measure, print, and write the profile `name` into the file."""
     if len(asked.prompt_tokens) < 2:
@@ -73,7 +70,7 @@ def calibrate(asked: Asked, name: str, path: Path, *, write: bool, as_json: bool
     known = {one.name: one for one in load(path)} if path.exists() else {}
     samples, kv_tokens = asyncio.run(measure(asked))
     base = known.get(name)
-    chunk_tokens = base.chunk_tokens if base else 2048
+    chunk_tokens = asked.chunk_tokens or (base.chunk_tokens if base else 2048)
     fitted = fit(samples, chunk_tokens)
     profile = _profile(asked, name, base, chunk_tokens, fitted, kv_tokens)
     if write:
@@ -87,31 +84,14 @@ def calibrate(asked: Asked, name: str, path: Path, *, write: bool, as_json: bool
 
 async def measure(asked: Asked) -> tuple[list[Sample], int | None]:
     """A sample for each prompt length alone and each number at once; the engine's KV tokens."""
-    headers = {"x-hansom-cache": "off"}
-    if asked.api_key:
-        headers["authorization"] = f"Bearer {asked.api_key}"
-    limits = httpx.Limits(max_connections=max(asked.at_once))
-    async with httpx.AsyncClient(headers=headers, timeout=_TIMEOUT, limits=limits) as client:
-        try:
-            await _answer(client, asked, min(asked.prompt_tokens))  # the first one warms up
-            samples = [
-                await _sample(client, asked, length, 1)
-                for length in asked.prompt_tokens
-                for _ in range(asked.repeats)
-            ]
-            samples += [
-                await _sample(client, asked, min(asked.prompt_tokens), many)
-                for many in asked.at_once
-                for _ in range(asked.repeats)
-            ]
-            kv_tokens = None
-            if asked.engine_metrics is not None:
-                kv_tokens = kv_tokens_of((await client.get(asked.engine_metrics)).text)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise HansomError(
-                f"Nothing answers at {asked.url}: {error or type(error).__name__}. "
-                "Is `hansom serve` running?"
-            ) from error
+    least = min(asked.prompt_tokens)
+    async with reaching(asked.where) as client:
+        await answer(client, asked.where, least, asked.output_tokens)  # the first one warms up
+        samples = [await _sample(client, asked, length, 1) for length in asked.prompt_tokens]
+        samples += [await _sample(client, asked, least, many) for many in asked.at_once]
+        kv_tokens = None
+        if asked.engine_metrics is not None:
+            kv_tokens = kv_tokens_of((await client.get(asked.engine_metrics)).text)
     return samples, kv_tokens
 
 
@@ -127,47 +107,22 @@ def kv_tokens_of(text: str) -> int:
 
 
 async def _sample(client: httpx.AsyncClient, asked: Asked, length: int, many: int) -> Sample:
-    answers = await asyncio.gather(*(_answer(client, asked, length) for _ in range(many)))
+    """The median of all repeats: one that something else slowed down then says nothing."""
+    turns = [
+        await asyncio.gather(
+            *(answer(client, asked.where, length, asked.output_tokens) for _ in range(many))
+        )
+        for _ in range(asked.repeats)
+    ]
+    answers = [one for turn in turns for one in turn]
     each = median(one.prompt_tokens + one.output_tokens / 2 for one in answers)
     return Sample(
         prompt_tokens=round(median(one.prompt_tokens for one in answers)),
         sequences=many,
         kv_tokens=many * each,
         ttft_s=median(one.ttft_s for one in answers),
-        tpot_s=median(one.tpot_s for one in answers),
+        tpot_s=median(decoding_s(turn) for turn in turns),
     )
-
-
-async def _answer(client: httpx.AsyncClient, asked: Asked, length: int) -> Answer:
-    # The nonce stands first: a prefix cache then finds nothing.
-    prompt = f"{secrets.token_hex(4)} {_ASK}"
-    prompt += _WORD * max(0, length - len(prompt) // 4)
-    body = {
-        "model": asked.tier,
-        "messages": [{"role": "user", "content": prompt}],
-        "max_tokens": asked.output_tokens,
-        "temperature": 0,
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
-    began_s, came_s = time.perf_counter(), list[float]()
-    usage: dict[str, Any] = {}
-    async with client.stream("POST", f"{asked.url}/v1/chat/completions", json=body) as response:
-        if response.status_code != httpx.codes.OK:
-            why = (await response.aread()).decode(errors="replace")[:300]
-            raise HansomError(f"{asked.url} answered {response.status_code}: {why}")
-        async for line in response.aiter_lines():
-            if not line.startswith("data: {"):
-                continue
-            event: dict[str, Any] = json.loads(line.removeprefix("data: "))
-            if any((choice.get("delta") or {}).get("content") for choice in event["choices"]):
-                came_s.append(time.perf_counter())
-            usage = event.get("usage") or usage
-    tokens = int(usage.get("completion_tokens", 0))
-    if tokens < _LEAST_TOKENS or not came_s:
-        raise HansomError(f"{asked.tier} made {tokens} tokens only: too few to time.")
-    pace_s = (came_s[-1] - came_s[0]) / (tokens - 1)
-    return Answer(int(usage["prompt_tokens"]), tokens, came_s[0] - began_s, pace_s)
 
 
 def _profile(
@@ -182,7 +137,7 @@ def _profile(
     found = {
         "name": name,
         "source": (
-            f"Measured by `hansom plan calibrate` on {day}: tier {asked.tier}, prompts of "
+            f"Measured by `hansom plan calibrate` on {day}: tier {asked.where.tier}, prompts of "
             f"{min(asked.prompt_tokens)} to {max(asked.prompt_tokens)} tokens, up to "
             f"{max(asked.at_once)} at once, {asked.repeats} times each; median errors: TPOT "
             f"{fitted.tpot_error:.1%}, TTFT {fitted.ttft_error:.1%}."
@@ -191,8 +146,11 @@ def _profile(
         "per_sequence_s": float(f"{fitted.per_sequence_s:.4g}"),
         "per_kv_token_s": float(f"{fitted.per_kv_token_s:.4g}"),
         "prefill_tokens_per_s": float(f"{fitted.prefill_tokens_per_s:.4g}"),
+        "overhead_s": float(f"{fitted.overhead_s:.4g}"),
         "chunk_tokens": chunk_tokens,
     }
+    if asked.max_sequences is not None:
+        found["max_sequences"] = asked.max_sequences
     kept = base.model_dump() if base else {"kv_tokens": 65_536, "max_sequences": 64}
     if kv_tokens is not None:
         found["kv_tokens"] = kv_tokens
