@@ -23,7 +23,8 @@ class Seen:
     """One tier now. Tokens and counts are sums over its replicas.
 
     `seconds` of traffic are 0 where none was told. `queues` is whether any replica's queue is
-    known, `kv_tokens` None where no KV use is. `waiting_tokens` are of interactive calls alone;
+    known, `kv_tokens` None where no KV use is. `waiting_tokens` and `seats`, the calls that
+    run or wait, are of interactive ones alone, `ongoing` of both lanes;
     `wait_ratio` is the worst of TTFT and TPOT by its SLO, None where nothing ended.
     """
 
@@ -43,6 +44,7 @@ class Seen:
     held_tokens: float
     queues: bool
     ongoing: float
+    seats: float
     waiting_tokens: float
     batch_waiting_tokens: float
     kv_tokens: float | None
@@ -90,6 +92,7 @@ def see(view: View, otherwise_s: float, scaling: Scaling, profile: EngineProfile
         held_tokens=clean(traffic.held_tokens),
         queues=bool(fresh) or not view.ready,
         ongoing=sum(clean(load.running) + clean(load.waiting) for load in fresh),
+        seats=sum(_seats(load) for load in fresh),
         waiting_tokens=waiting * share,
         batch_waiting_tokens=batch_waiting * share,
         kv_tokens=_kv_tokens(fresh, len(view.ready), profile),
@@ -119,16 +122,31 @@ def _waiting_tokens(fresh: list[Load]) -> tuple[float, float]:
     return interactive, batch
 
 
+def _seats(load: Load) -> float:
+    """Interactive calls that run or wait."""
+    running = clean(load.running) - clean(load.batch_running)
+    return max(0.0, running) + max(0.0, clean(load.waiting) - clean(load.batch_waiting))
+
+
 def _kv_tokens(fresh: list[Load], ready: int, profile: EngineProfile) -> float | None:
-    """Tokens in all KV caches; None where no replica tells."""
+    """Tokens of interactive calls in all KV caches; None where no replica tells.
+
+    The lanes are taken to share a cache as they share the calls that run.
+    """
     known = [
-        min(clean(load.kv_use_ratio), 1.0)
+        min(clean(load.kv_use_ratio), 1.0) * _interactive(load)
         for load in fresh
         if load.kv_use_ratio is not None and load.kv_use_ratio == load.kv_use_ratio
     ]
     if not known:
         return None if ready else 0.0
     return sum(known) / len(known) * ready * profile.kv_tokens
+
+
+def _interactive(load: Load) -> float:
+    """The share of interactive calls among those that run."""
+    batch, running = clean(load.batch_running), clean(load.running)
+    return 1 - min(1.0, batch / running) if batch and running else 1.0
 
 
 def _mean(values: list[float | None]) -> float | None:

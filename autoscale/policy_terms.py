@@ -4,7 +4,7 @@ With W the work that arrives, in replica-seconds per second (`autoscale.work`):
 
     rate      W / utilisation
     kv        tokens in KV caches / (kv_ceiling * KV cache of a replica)
-    seats     calls that run or wait / (SEATS_SHARE * calls that a replica runs at once)
+    seats     interactive calls that run or wait / (SEATS_SHARE * calls that a replica runs at once)
     slo       one more than are ready, while the mean TTFT is over half of its SLO, or the mean TPOT
               over all of it, and none is starting
     forecast  (level + quantile of what it was passed by) / forecast_utilisation
@@ -132,7 +132,7 @@ def terms(
         work=work,
         rate=work / scaling.utilisation,
         kv=_kv(seen, scaling, profile),
-        seats=seen.ongoing / (SEATS_SHARE * profile.max_sequences),
+        seats=seen.seats / (SEATS_SHARE * profile.max_sequences),
         slo=_slo(seen, memory),
         forecast=_forecast(memory, scaling),
         batch=_batch(seen, memory, costs, scaling, work),

@@ -298,6 +298,19 @@ def test_short_prompts_that_wait_for_a_seat_ask_for_replicas():
     assert (wanted.replicas, wanted.code) == (4, Code.SEATS)
 
 
+def test_a_flood_of_batch_calls_asks_for_none_before_its_delay():
+    full = PROFILE.max_sequences
+    for batch, expected in ((0, 4), (full, 3)):
+        memory = Memory.new()
+        for n in range(20):
+            seen = view(
+                n * 5.0, 3, 3, running=full, waiting=full, waiting_tokens=50, kv_use_ratio=0.9,
+                batch_running=batch, batch_waiting=batch,
+            )  # fmt: skip
+            wanted, memory = decide(seen, memory, RULES, PROFILE)
+        assert wanted.replicas == expected
+
+
 def test_a_mean_ttft_of_half_its_slo_asks_for_one_more_but_no_less_does():
     for ttft_s, expected in ((0.9, 3), (1.1, 4)):
         memory = Memory.new()
