@@ -53,6 +53,7 @@ def serving() -> Iterator[Serving]:
     try:
         running.start()
         ask(running, max_tokens=2)  # it begins asleep
+        wait(lambda: bool(loads(running)), 30)
         yield running
     finally:
         running.end()
@@ -190,12 +191,16 @@ def test_the_ledger_grows_by_what_vllm_counts_however_a_request_ends(serving: Se
         }, name
 
 
+def loads(serving: Serving) -> list[dict[str, Any]]:
+    """What the ready replicas last told the scaling policy."""
+    tiers = httpx.get(f"{serving.url}/scalez", timeout=30).json()["tiers"]
+    return list(tiers["small"]["view"]["ready"])
+
+
 def reported(serving: Serving) -> dict[str, Any]:
-    """What the one replica last told the scaling policy."""
-    (load,) = httpx.get(f"{serving.url}/scalez", timeout=30).json()["tiers"]["small"]["view"][
-        "ready"
-    ]
-    return dict(load)
+    """What the one replica last told."""
+    (load,) = loads(serving)
+    return load
 
 
 def test_a_replica_reports_what_vllm_does(serving: Serving) -> None:
@@ -214,6 +219,33 @@ def test_a_replica_reports_what_vllm_does(serving: Serving) -> None:
     assert after["output_tokens_per_s"] > 0 and after["tpot_s"] > 0
     wait(lambda: reported(serving)["running"] == 0, 30)
     assert reported(serving)["kv_use_ratio"] == 0
+
+
+def test_batch_calls_that_wait_let_interactive_ones_by(serving: Serving) -> None:
+    wait(lambda: reported(serving)["running"] == 0, 30)
+    ended: list[str] = []
+
+    def call(name: str, lane: str, tokens: int) -> None:
+        asked = {"model": "small", "max_tokens": tokens, "ignore_eos": True, "temperature": 1.0}
+        asked["messages"] = [{"role": "user", "content": f"{name}: count up from one."}]
+        answer = httpx.post(
+            f"{serving.url}/v1/chat/completions", json=asked, timeout=120,
+            headers={"x-hansom-lane": lane},
+        )  # fmt: skip
+        assert answer.json()["usage"]["completion_tokens"] == tokens
+        ended.append(name)
+
+    with ThreadPoolExecutor(40) as threads:
+        asked = [threads.submit(call, f"batch {n}", "batch", 80) for n in range(36)]
+        wait(lambda: reported(serving)["waiting"] == 20, 60)
+        told = reported(serving)
+        asked += [threads.submit(call, f"now {n}", "interactive", 40) for n in range(4)]
+        for one in asked:
+            one.result()
+    assert (told["batch_running"], told["batch_waiting"]) == (16, 20)
+    # Sixteen had begun; of the twenty that waited before the four none ends before them.
+    assert all(ended.index(f"now {n}") < 20 for n in range(4)), ended
+    assert len(ended) == 40
 
 
 def kv_tokens(serving: Serving) -> int:
