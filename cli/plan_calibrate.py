@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -55,12 +56,13 @@ def engine_limits(tiers: Sequence[Tier], name: str) -> tuple[int | None, int | N
     """vLLM's chunk and most sequences, as the tier or model of that name sets them."""
     for tier in tiers:
         if name in (tier.name, tier.model) and isinstance(tier.engine, VllmEngine):
-            chunk = tier.engine.args.get("max_num_batched_tokens")
-            most = tier.engine.args.get("max_num_seqs")
-            return chunk if isinstance(chunk, int) else None, most if isinstance(
-                most, int
-            ) else None
+            chunk, most = map(tier.engine.args.get, ("max_num_batched_tokens", "max_num_seqs"))
+            return _count(chunk), _count(most)
     return None, None
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) else None
 
 
 def calibrate(asked: Asked, name: str, path: Path, *, write: bool, as_json: bool) -> None:
@@ -115,6 +117,11 @@ async def _sample(client: httpx.AsyncClient, asked: Asked, length: int, many: in
         for _ in range(asked.repeats)
     ]
     answers = [one for turn in turns for one in turn]
+    if any(math.isnan(one.tpot_s) for one in answers):
+        raise HansomError(
+            f"The tokens of an answer of {asked.where.tier} came all at once: too few to time. "
+            "Ask for more with --output-tokens."
+        )
     each = median(one.prompt_tokens + one.output_tokens / 2 for one in answers)
     return Sample(
         prompt_tokens=round(median(one.prompt_tokens for one in answers)),
