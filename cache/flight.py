@@ -24,6 +24,7 @@ from cache.flight_lead import Leading
 from cache.flight_seat import Cabin, Generate, Leg, Seat
 from cache.flight_wire import Entry, Place, Wire
 from core.call import Decision, Usage
+from core.ending import end
 from core.errors import EngineFailed
 from core.ids import new_id
 from core.log import event
@@ -73,10 +74,7 @@ class Flights:
 
     async def close(self) -> None:
         """Abort what still flies and give the leases back."""
-        tasks = [flight.task for flight in self._flights.values() if flight.task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(flight.task for flight in self._flights.values() if flight.task is not None)
         await self._wire.close()
 
     async def _fly(self, flight: "_Flight") -> None:
@@ -150,9 +148,7 @@ class _Flight:
             # A flight that is gone may have said why, which is on its way.
             await asyncio.wait({reading}, timeout=self._wire.timing.followed_s)
         finally:
-            for task in (reading, checking):
-                task.cancel()
-            await asyncio.gather(reading, checking, return_exceptions=True)
+            await end([reading, checking])
         if leg.landing is not None or leg.error is not None:
             return True
         if not (checking.done() and not checking.cancelled() and checking.result()):

@@ -18,6 +18,7 @@ from cache.flight_error import to_bytes
 from cache.flight_seat import Cabin, Seat
 from cache.flight_wire import Seal, Wire
 from core.call import Decision, Usage
+from core.ending import end
 from core.errors import DeadlineExceeded, EngineFailed, HansomError
 
 
@@ -94,7 +95,7 @@ class Leading:
         try:
             await asyncio.wait({generating, writing}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            await _cancelled(writing, generating)
+            await end([writing, generating])
             if self._due is not None:
                 self._due.cancel()
             if self._leg.landing is None:
@@ -165,12 +166,6 @@ class Leading:
 
     def _empty(self) -> bool:
         return not self._cabin.aboard
-
-
-async def _cancelled(*tasks: asyncio.Future[None]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _reason(generating: asyncio.Future[None]) -> HansomError | None:

@@ -10,6 +10,7 @@ from typing import Any
 from prometheus_client import Gauge, generate_latest
 
 from core import log
+from core.ending import end
 from core.metrics import new_registry
 from core.settings import Settings
 from deployments import environment
@@ -76,10 +77,7 @@ class Ledger:
 
     async def __del__(self) -> None:
         """Serve calls this when the replica is retired."""
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await end(self._tasks)
         await self._reader.close()
         await self._left.close()
         await self._accounts.close()

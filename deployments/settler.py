@@ -17,6 +17,7 @@ from typing import Protocol
 from redis.exceptions import RedisError
 
 from core import log
+from core.ending import end
 from core.ports import Clock
 from ledger.redis_accounts import Asked, Settling
 
@@ -93,10 +94,8 @@ class Settler:
         self._closing = True
         self._wake.set()
         if self._task is not None:
-            done, _ = await asyncio.wait({self._task}, timeout=deadline_s)
-            if not done:
-                self._task.cancel()
-                await asyncio.wait({self._task})
+            await asyncio.wait({self._task}, timeout=deadline_s)
+            await end([self._task])
         if self._queue:
             self.dropped += len(self._queue)
             _logger.error("settlements_dropped", extra={"fields": {"steps": len(self._queue)}})

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
 
+from core.ending import end
 from ledger.line import LedgerLine
 
 Provisional = Callable[[], LedgerLine]
@@ -100,8 +101,7 @@ class OpenBook:
     async def close(self) -> None:
         """Every line is where it belongs: nothing is left open."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+            await end([self._task])
         with suppress(Exception):  # then the sweep finds lines that are known
             async with asyncio.timeout(self._timeout_s):
                 await self._listed.leave()

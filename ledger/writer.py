@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
+from core.ending import end
 from core.log import event
 from ledger.line import LedgerLine
 from ledger.spool import Spool
@@ -106,10 +107,8 @@ class StreamWriter:
         self._closing = True
         self._wake.set()
         if self._task is not None:
-            done, _ = await asyncio.wait({self._task}, timeout=deadline_s)
-            if not done:
-                self._task.cancel()
-                await asyncio.wait({self._task})
+            await asyncio.wait({self._task}, timeout=deadline_s)
+            await end([self._task])
         self._ended = True
         self._spool_now()
         self._spool.close()
