@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 
+from cache import prefix
 from deployments import lane
 from deployments.attempt import Attempt
 from deployments.handles import TierReplicas
@@ -17,7 +18,8 @@ async def asked(
 
     The attempt is the caller's to close.
     """
-    replica, in_ = replicas.choose(), attempt.call.lane
+    prompt, in_ = prefix.read(body), attempt.call.lane
+    replica = replicas.choose(prompt=prompt)
     attempt.sent_to(replicas, replica)
     sent = {
         "content-type": "application/json",
@@ -25,7 +27,8 @@ async def asked(
         **lane.marks(in_),
     }
     raw = orjson.dumps(lane.queued(body, in_))
-    exchange = await replicas.post(replica, "/v1/chat/completions", raw, sent, timeout_s, in_)
+    path = "/v1/chat/completions"
+    exchange = await replicas.post(replica, path, raw, sent, timeout_s, in_, prompt)
     try:
         raw = await exchange.read()
         if exchange.status != 200:

@@ -14,6 +14,7 @@ from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
+from cache.prefix import NO_PROMPT, Prompt
 from core import log
 from core.call import Call, Decision, Endpoint, Risk, TierSignal
 from core.errors import SettingsError
@@ -119,8 +120,8 @@ class Board:
         self._judge = judge
 
     @trace.step("route", _told)
-    async def decide(self, call: Call) -> Decision:
-        """The tier of one call, and why."""
+    async def decide(self, call: Call, prompt: Prompt = NO_PROMPT) -> Decision:
+        """The tier of one call, and why; a tier that holds the beginning of `prompt` is nearer."""
         unit = experiment_unit(call)
         policy, arm = self._plan.policy_for(call.tenant, unit)
         shadows = self._plan.shadows_for(unit) if call.requested == AUTO else ()
@@ -139,6 +140,7 @@ class Board:
             value=call.value,
             budget_left=call.budget_left,
             deadline_s=deadline_s,
+            resident=self._resident(prompt) if scored else None,
             domain=call.domain,
             verdict=await self._judge(call, messages) if asks and self._judge else None,
         )
@@ -157,6 +159,10 @@ class Board:
             name: TierSignal(available=bool(replicas.running()), running=replicas.in_flight)
             for name, replicas in self._tiers.items()
         }
+
+    def _resident(self, prompt: Prompt) -> dict[str, float]:
+        """The share of the prompt that each tier has read before."""
+        return {name: replicas.resident(prompt) for name, replicas in self._tiers.items()}
 
     def _wake(self, chosen: str) -> None:
         """A cheaper tier was passed over: if it is cold, the next calls are to find it warm."""

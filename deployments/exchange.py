@@ -36,16 +36,18 @@ class Connections:
         *,
         timeout_s: float,
         stall_timeout_s: float,
+        on_first: Callable[[], None] | None = None,
     ) -> "Exchange":
         """Send a request and wait for the head of its answer.
 
+        `on_first` is called when the first bytes of the answer's body have come.
         Raises `ReplicaGone`, here or later while reading, also when nothing has come for
         `stall_timeout_s`; `TimeoutError` when `timeout_s` has passed, counted from now.
         """
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + timeout_s
         connection = self._take(address, loop) or await self._connect(address, loop, timeout_s)
-        exchange = Exchange(connection, deadline_s, stall_timeout_s)
+        exchange = Exchange(connection, deadline_s, stall_timeout_s, on_first)
         try:
             connection.send(exchange, _head(address, path, headers, len(body)) + body)
             await exchange.started()
@@ -104,8 +106,15 @@ class Connections:
 class Exchange:
     """One request and its answer. `status` is known once `post` has returned it."""
 
-    def __init__(self, connection: "Connection", deadline_s: float, stall_timeout_s: float) -> None:
+    def __init__(
+        self,
+        connection: "Connection",
+        deadline_s: float,
+        stall_timeout_s: float,
+        on_first: Callable[[], None] | None = None,
+    ) -> None:
         self.status = 0
+        self._on_first = on_first
         self.on_close: Callable[[], None] | None = None  # called once
         self._connection: Connection | None = connection
         self._loop = connection.loop
@@ -162,6 +171,9 @@ class Exchange:
     def data(self, block: bytes) -> None:
         """A part of the body has come."""
         self._heard_s = self._loop.time()
+        if self._on_first is not None:
+            self._on_first()
+            self._on_first = None
         self._blocks.append(block)
         self._bytes += len(block)
         if self._bytes > _HIGH_WATER_BYTES and self._connection is not None:

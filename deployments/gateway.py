@@ -39,7 +39,7 @@ from deployments.observe import Scraper
 from deployments.pipeline import Pipeline
 from deployments.router import ROUTER_APP, ROUTER_DEPLOYMENT
 from deployments.scales import Record, Scales, families
-from deployments.scaling import profiles_of, scales, sleeps
+from deployments.scaling import pace_of, profiles_of, scales, sleeps
 from deployments.second_look import SecondLook
 from deployments.semantic import Semantic
 from deployments.tracing import Traced, Tracing
@@ -154,7 +154,7 @@ class Gateway:
             ServeReplicas(tier.name),
             self._connections,
             self._settings.limits.stall_timeout_s,
-            room=tier.max_ongoing_requests,
+            pace=pace_of(tier, self._profiles[tier.name]),
             gateways=self._settings.server.gateway_replicas,
             waking=waking,
         )

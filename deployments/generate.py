@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 
 import orjson
 
+from cache.prefix import NO_PROMPT, Prompt
 from cache.replay import assemble
 from core.call import Call, Decision, Lane, Usage
 from core.errors import (
@@ -31,7 +32,6 @@ from deployments.reply import Reply, closing_object, headers
 from deployments.stream import Blocks, SseRelay, error_event, parse_usage
 from ledger.line import CacheResult, Outcome
 
-_BYTES_PER_TOKEN = 4
 _FULL = 503
 _FULL_AGAIN_S = {Lane.INTERACTIVE: 0.1, Lane.BATCH: 1.0}
 
@@ -55,7 +55,7 @@ class Miss:
 
 @dataclass(frozen=True, slots=True)
 class Ride:
-    """A call on its way, and what was decided.
+    """A call on its way with its prompt, and what was decided.
 
     `earlier` is called when its answer is complete: it settles the attempts that were given up for
     it, if they are not yet, and returns their cost in micro-USD. `witness` is told what became of
@@ -67,6 +67,7 @@ class Ride:
     miss: Miss
     earlier: Callable[[], int] = field(default=lambda: 0)
     witness: "Witness | None" = None
+    prompt: Prompt = NO_PROMPT
 
 
 Whole = Callable[[Ride, Attempt, bytes], Result]
@@ -118,10 +119,9 @@ async def generate(
             if ride.call.lane is Lane.BATCH:
                 await replicas.batch.wait(attempt.left_s(ride.call))
             body = _engine_body(ride.call, attempt.tier.model)
-            tokens = len(body) // _BYTES_PER_TOKEN
-            replica, waited = await replicas.find(skip, tokens, attempt.left_s(ride.call))
+            replica, waited = await replicas.find(skip, ride.prompt, attempt.left_s(ride.call))
             chosen, held = replica.id, held or waited
-            upstream = await _sent(ride.call, attempt, replicas, replica, body)
+            upstream = await _sent(ride, attempt, replicas, replica, body)
             if not (held and upstream.status == _FULL):
                 break
             # Other gateways' calls were first; one that was held is not refused for that.
@@ -145,9 +145,10 @@ async def generate(
 
 
 async def _sent(
-    call: Call, attempt: Attempt, replicas: TierReplicas, replica: Replica, body: bytes
+    ride: Ride, attempt: Attempt, replicas: TierReplicas, replica: Replica, body: bytes
 ) -> Exchange:
     """The request on its way to a replica, up to the head of the answer."""
+    call = ride.call
     attempt.sent_to(replicas, replica)
     sent = {
         "content-type": "application/json",
@@ -156,7 +157,8 @@ async def _sent(
         **attempt.trace_headers(replica.id),
     }
     path = f"/v1/{call.endpoint.value}"
-    return await replicas.post(replica, path, body, sent, attempt.left_s(call), call.lane)
+    left_s = attempt.left_s(call)
+    return await replicas.post(replica, path, body, sent, left_s, call.lane, ride.prompt)
 
 
 def close_failed(attempt: Attempt, error: BaseException, usage: Usage = Usage()) -> None:  # noqa: B008

@@ -6,11 +6,12 @@ of a handle's stream per token (docs/benchmarks.md). Ray has no public call for 
 address, so the one private path to it stands in `_running` and nowhere else;
 `tests/deployments/test_serve_graph.py` fails when a Ray upgrade moves it.
 
-The choice is least requests in flight from this gateway, which needs no message to anyone.
+Which of them it is says `deployments.choice`, which needs no message to anyone.
 """
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,8 +21,10 @@ import ray
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
+from cache.prefix import NO_PROMPT, Prompt
 from core.call import Lane, Usage
 from core.errors import Unavailable
+from deployments.choice import Choice, Pace, Sent
 from deployments.exchange import Connections, Exchange
 from deployments.lane import BatchPlaces, batch_room
 from deployments.meter import USAGE_PATH
@@ -68,8 +71,7 @@ class ServeReplicas:
 class TierReplicas:
     """The replicas of one tier, seen from one gateway; `running` lists those there are now.
 
-    A tier with a `waking` may have none; `room` is how many requests a replica takes at once, of
-    all `gateways` together.
+    A tier with a `waking` may have none; `pace` is a replica's for all `gateways` together.
     """
 
     def __init__(
@@ -79,37 +81,45 @@ class TierReplicas:
         connections: Connections,
         stall_timeout_s: float,
         *,
-        room: int = 1,
+        pace: Pace = Pace(),  # noqa: B008 - frozen
         gateways: int = 1,
         waking: Waking | None = None,
     ) -> None:
         self.tier = tier
         self.running = running
         self.waking = waking
-        self._room = room
+        self._pace = pace
+        self._choice = Choice(pace, gateways)
         self._connections = connections
         self._stall_timeout_s = stall_timeout_s
-        self._in_flight: dict[str, int] = {}
-        self.batch = BatchPlaces(lambda: batch_room(len(self.running()), self._room, gateways))
+        self.batch = BatchPlaces(lambda: batch_room(len(self.running()), self._pace.room, gateways))
 
     @property
     def in_flight(self) -> int:
         """Requests this gateway has open on the tier."""
-        return sum(self._in_flight.values())
+        return self._choice.calls
 
     def left(self, skip: frozenset[str]) -> list[Replica]:
         """Running replicas that are not in `skip`."""
-        return [replica for replica in self.running() if replica.id not in skip]
+        running = self.running()
+        self._choice.keep([replica.id for replica in running])
+        return [replica for replica in running if replica.id not in skip]
 
-    def choose(self, skip: frozenset[str] = frozenset()) -> Replica:
-        """The least busy replica not in `skip`; raises `Unavailable` when none is left."""
+    def choose(self, skip: frozenset[str] = frozenset(), prompt: Prompt = NO_PROMPT) -> Replica:
+        """The best replica not in `skip`; raises `Unavailable` when none is left."""
         if not (candidates := self.left(skip)):
             raise Unavailable(
                 f"No replica of tier {self.tier!r} is running.",
                 code="no_replica",
                 retry_after_s=5,
             )
-        return min(candidates, key=lambda replica: self._in_flight.get(replica.id, 0))
+        return self._best(candidates, prompt)
+
+    def resident(self, prompt: Prompt) -> float:
+        """The largest share of the prompt, in [0, 1], that a running replica has cached."""
+        if not prompt.blocks:
+            return 0.0
+        return self._choice.resident([replica.id for replica in self.running()], prompt)
 
     @property
     def asleep(self) -> bool:
@@ -117,29 +127,31 @@ class TierReplicas:
         return self.waking is not None and (bool(self.waking.calls) or not self.running())
 
     async def find(
-        self, skip: frozenset[str], tokens: int, timeout_s: float
+        self, skip: frozenset[str], prompt: Prompt, timeout_s: float
     ) -> tuple[Replica, bool]:
         """A replica not in `skip`, and whether the call was held until there was one.
 
-        A call of `tokens` prompt tokens to a tier that may have no replica waits for one, and for
-        room on it, behind those that wait already; `TimeoutError` after `timeout_s`. For any other
-        tier raises `Unavailable` when none is left.
+        A call to a tier that may have no replica waits for one, and for room on it, behind those
+        that wait already; `TimeoutError` after `timeout_s`. For any other tier raises `Unavailable`
+        when none is left.
         """
         waking = self.waking
         if waking is None or (not waking.calls and self.left(skip)):
-            return self.choose(skip), False
-        with waking.hold(tokens):
+            return self.choose(skip, prompt), False
+        with waking.hold(prompt.tokens):
             async with asyncio.timeout(timeout_s):
-                while not (found := self._with_room(skip)):
+                while not (found := self._with_room(skip, prompt)):
                     await waking.again()
                 return found, True
 
-    def _with_room(self, skip: frozenset[str]) -> Replica | None:
-        """The least busy replica that takes one request more from us."""
-        if not (candidates := self.left(skip)):
-            return None
-        found = min(candidates, key=lambda replica: self._in_flight.get(replica.id, 0))
-        return found if self._in_flight.get(found.id, 0) < self._room else None
+    def _with_room(self, skip: frozenset[str], prompt: Prompt) -> Replica | None:
+        """The best replica that takes one request more from us."""
+        candidates = [one for one in self.left(skip) if self._choice.has_room(one.id)]
+        return self._best(candidates, prompt) if candidates else None
+
+    def _best(self, candidates: Sequence[Replica], prompt: Prompt) -> Replica:
+        ids = [replica.id for replica in candidates]
+        return candidates[ids.index(self._choice.pick(ids, prompt, time.monotonic()))]
 
     async def post(
         self,
@@ -149,25 +161,28 @@ class TierReplicas:
         headers: dict[str, str],
         timeout_s: float,
         lane: Lane = Lane.INTERACTIVE,
+        prompt: Prompt = NO_PROMPT,
     ) -> Exchange:
-        """Open `POST path` on a replica; the caller closes what this returns.
+        """Open `POST path` with `prompt` in its body on a replica; the caller closes what this
+        returns.
 
         Raises `ReplicaGone` when the replica cannot be reached or is silent for
         `stall_timeout_s`, and `TimeoutError` when `timeout_s` has passed, then or later while
         reading. A batch call may wait in the engine for as long as `timeout_s`.
         """
         batch = lane is Lane.BATCH
-        self._in_flight[replica.id] = self._in_flight.get(replica.id, 0) + 1
+        sent = self._choice.send(replica.id, prompt, time.monotonic(), behind=batch)
         self.batch.open += batch
         try:
             exchange = await self._connections.post(
                 replica.address, path, body, headers, timeout_s=timeout_s,
                 stall_timeout_s=timeout_s if batch else self._stall_timeout_s,
+                on_first=sent.begun,
             )  # fmt: skip
         except BaseException:
-            self._leave(replica.id, batch=batch)
+            self._leave(sent, batch=batch)
             raise
-        exchange.on_close = partial(self._leave, replica.id, batch=batch)
+        exchange.on_close = partial(self._leave, sent, batch=batch)
         return exchange
 
     async def usage(self, replica: Replica, engine_request_id: str) -> Usage:
@@ -192,13 +207,9 @@ class TierReplicas:
                 raise ValueError(f"HTTP {exchange.status}")
             await asyncio.sleep(_USAGE_AGAIN_S)  # all of the replica's places are taken
 
-    def _leave(self, replica_id: str, *, batch: bool = False) -> None:
+    def _leave(self, sent: Sent, *, batch: bool) -> None:
         self.batch.open -= batch
-        left = self._in_flight[replica_id] - 1
-        if left:
-            self._in_flight[replica_id] = left
-        else:
-            del self._in_flight[replica_id]
+        sent.ended()
 
 
 def _running(handle: DeploymentHandle, own_node_id: str) -> list[Replica]:

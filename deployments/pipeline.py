@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import orjson
 
+from cache import prefix
 from cache.eligible import AnswerFacts, Directives, eligible, storable
 from cache.exact import CachedAnswer, ExactCache
 from cache.flight import Flights
@@ -122,9 +123,10 @@ class Pipeline:
             if hit is not None:
                 self._books.metrics.cache.labels("semantic").inc()
                 return self._given_again(call, hit.answer, "semantic", hit.reason, witness)
-        decision = await self._board.decide(call)
+        prompt = prefix.read(call.body)
+        decision = await self._board.decide(call, prompt)
         self._books.metrics.routes.labels(decision.tier, decision.code).inc()
-        ride = Ride(call, decision, miss, witness=witness)
+        ride = Ride(call, decision, miss, witness=witness, prompt=prompt)
         held = await self._first(ride)
         if isinstance(held, Reply):
             return held

@@ -14,7 +14,8 @@ from autoscale.fit import fit, sizable
 from autoscale.profile import EngineProfile
 from autoscale.profiles import pick
 from autoscale.rules import rules_of
-from core.settings import Settings, SimulatedEngine, Tier
+from core.settings import Settings, SimulatedEngine, Tier, VllmEngine
+from deployments.choice import Pace
 
 REPORT_EVERY_S = 0.25
 _LOOK_BACK_S = 5 * REPORT_EVERY_S  # Serve samples every fifth of it, or more often
@@ -118,6 +119,18 @@ def profile_of(settings: Settings, tier: Tier) -> EngineProfile:
     if sizable(tier):
         changes["kv_tokens"] = max(1, fit(tier).kv_tokens_available)
     return _GPU_DEFAULT.model_copy(update=changes)
+
+
+def pace_of(tier: Tier, profile: EngineProfile) -> Pace:
+    """What the choice of a replica counts with. vLLM caches prefixes unless it is told not to."""
+    engine = tier.engine
+    return Pace(
+        prefill_tokens_per_s=profile.prefill_tokens_per_s,
+        kv_tokens=profile.kv_tokens,
+        caches_prefixes=isinstance(engine, VllmEngine)
+        and engine.args.get("enable_prefix_caching") is not False,
+        room=tier.max_ongoing_requests,
+    )
 
 
 def simulated(tier: Tier, engine: SimulatedEngine) -> EngineProfile:

@@ -11,12 +11,14 @@ import orjson
 from cache.eligible import Directives
 from cache.exact import ExactCache
 from cache.flight import Flights
+from cache.prefix import read as read_prompt
 from core.call import Call, Endpoint, Risk
 from core.metrics import Metrics
 from core.settings import Settings
 from deployments.accounts import Accounts
 from deployments.attempt import Books
 from deployments.board import Board, make_plan
+from deployments.choice import Choice, Pace
 from deployments.exchange import Connections
 from deployments.handles import Replica, TierReplicas
 from deployments.late import Late
@@ -90,6 +92,15 @@ def call(**changes: Any) -> Call:
     if fields["stream"]:
         body["stream"] = True
     return Call(**fields)
+
+
+def at_home(first: str, *others: str) -> list[dict[str, str]]:
+    """Messages that an idle tier of these replicas answers on the `first`."""
+    for number in range(1000):
+        messages = [{"role": "user", "content": f"Hello {number}"}]
+        if Choice(Pace()).pick([*others, first], read_prompt({"messages": messages}), 0.0) == first:
+            return messages
+    raise AssertionError(f"no prompt is at home on {first}")
 
 
 @dataclass

@@ -9,6 +9,7 @@ import pytest
 from ray.exceptions import RayActorError
 from ray.serve.exceptions import DeploymentUnavailableError
 
+from cache.prefix import read as read_prompt
 from core.call import Endpoint, Risk
 from core.errors import SettingsError, UnknownModel
 from core.metrics import Metrics
@@ -80,6 +81,19 @@ async def test_what_is_left_of_a_budget_moves_the_cut_off(left: float | None, ti
     decision = await (await board(FakeRouter(score(0.3)))).decide(asked)
     assert decision.tier == tier
     assert ("of the budget left" in decision.reason) is (tier == "small")
+
+
+async def test_a_tier_that_has_read_the_beginning_is_nearer() -> None:
+    asked = call(requested="auto", messages=[{"role": "user", "content": "Where to? " * 99}])
+    prompt = read_prompt(asked.body)
+    one = await board(FakeRouter(score(0.19)))
+    assert (await one.decide(asked, prompt)).tier == "small"
+    one._tiers["large"]._choice.send("r0", prompt, 0.0)
+    decision = await one.decide(asked, prompt)
+    assert decision.tier == "large"
+    assert "its prefix is cached" in decision.reason
+    other = call(requested="auto", messages=[{"role": "user", "content": "How far? " * 99}])
+    assert (await one.decide(other, read_prompt(other.body))).tier == "small"
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from tests.deployments.engines import (
     refuses,
     stalls,
 )
-from tests.deployments.rig import call, events_of, rig
+from tests.deployments.rig import at_home, call, events_of, rig
 from tests.ledger.lines import until
 
 TOO_LONG = "This model's maximum context length is 16 tokens. However, you requested more."
@@ -147,7 +147,7 @@ async def test_another_replica_is_tried_before_another_tier(
 ) -> None:
     engines = [Engine(act), Engine(answers())]
     async with rig(tmp_path, engines, [Engine(answers())], stall_s=0.2) as path:
-        reply, _ = await path.ask(call(stream=stream))
+        reply, _ = await path.ask(call(stream=stream, messages=at_home("r0", "r1")))
         assert reply.headers["x-hansom-tier"] == "small"
         assert await path.told() == [
             ("small", "answer", "error", error),

@@ -24,7 +24,7 @@ from deployments.trace_spans import LeftOut, RecordedTrace
 from deployments.tracing import Traced, Tracing
 from tests.deployments.collector import Collector, Seen, collecting
 from tests.deployments.engines import Engine, answers, chunks, dies, plays, refuses
-from tests.deployments.rig import Rig, call, rig, settings_of
+from tests.deployments.rig import Rig, at_home, call, rig, settings_of
 from tests.deployments.test_escalate import TURNS, WRONG, cascade, says
 from tests.deployments.test_ingress import BODY, CHAT, Leaving, app_of
 from tests.deployments.test_shared import WORDS, nobody
@@ -152,7 +152,8 @@ async def test_an_exact_hit_has_no_route_and_no_generate(tmp_path: Path) -> None
 async def test_each_attempt_is_a_span_when_replicas_and_tiers_fail(tmp_path: Path) -> None:
     small = [Engine(dies), Engine(refuses(500))]
     async with traces(tmp_path, small, [Engine(answers())]) as run:
-        assert (await run.ask()).status_code == 200
+        asked = await run.ask(messages=at_home("r0", "r1"))
+        assert asked.status_code == 200
         got = await run.sent()
     pair = ["generate", "settle"]
     assert list(got.tree().values()) == [["admit", "lookup", "route", *pair * 3]]

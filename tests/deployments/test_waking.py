@@ -9,7 +9,9 @@ import orjson
 import pytest
 
 from autoscale.keep import held_key, record_key
+from cache.prefix import Prompt
 from core.errors import Unavailable
+from deployments.choice import Pace, Sent
 from deployments.exchange import Connections
 from deployments.handles import Replica, TierReplicas
 from deployments.waking import Waking
@@ -18,6 +20,7 @@ from tests.ledger.lines import until
 
 KEY = held_key("large", "g")
 NONE: frozenset[str] = frozenset()
+PROMPT = Prompt(10)
 
 
 @dataclass
@@ -31,9 +34,11 @@ class Tier:
 
     def __post_init__(self) -> None:
         self.waking = Waking("large", self.shelf, "g", self.kick)
+        self.sent: dict[str, list[Sent]] = {}
         self.replicas = TierReplicas(
-            "large", lambda: self.running, Connections(), 1.0, room=self.room, waking=self.waking
-        )
+            "large", lambda: self.running, Connections(), 1.0,
+            pace=Pace(room=self.room), waking=self.waking,
+        )  # fmt: skip
 
     async def kick(self) -> None:
         self.kicks += 1
@@ -44,8 +49,9 @@ class Tier:
 
     async def find(self, timeout_s: float = 5.0) -> tuple[str, bool]:
         """A replica, and its place taken, as by a request."""
-        replica, held = await self.replicas.find(NONE, 10, timeout_s)
-        self.replicas._in_flight[replica.id] = self.replicas._in_flight.get(replica.id, 0) + 1
+        replica, held = await self.replicas.find(NONE, PROMPT, timeout_s)
+        sent = self.replicas._choice.send(replica.id, PROMPT, 0.0)
+        self.sent.setdefault(replica.id, []).append(sent)
         return replica.id, held
 
     def note(self) -> dict[str, int]:
@@ -72,7 +78,7 @@ async def test_a_replica_that_is_there_is_found_at_once() -> None:
 async def test_a_tier_that_does_not_sleep_holds_nothing() -> None:
     replicas = TierReplicas("large", list, Connections(), 1.0)
     with pytest.raises(Unavailable):
-        await replicas.find(NONE, 10, 5.0)
+        await replicas.find(NONE, PROMPT, 5.0)
 
 
 async def test_twenty_are_held_told_of_and_let_go_when_there_is_room() -> None:
@@ -87,7 +93,7 @@ async def test_twenty_are_held_told_of_and_let_go_when_there_is_room() -> None:
         assert [call.done() for call in calls] == [True] * 8 + [False] * 12, "first come, first"
         one.up("a", "b")
         await until(lambda: sum(call.done() for call in calls) == 16)
-        one.replicas._leave("a")
+        one.sent["a"][0].ended()
         await until(lambda: sum(call.done() for call in calls) == 17)
         for call in calls:
             call.cancel()
