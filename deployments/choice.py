@@ -97,7 +97,7 @@ class Choice:
     """
 
     def __init__(self, pace: Pace, gateways: int = 1) -> None:
-        self._pace = pace
+        self.pace, self.gateways = pace, gateways
         self._tokens_per_s = pace.prefill_tokens_per_s / gateways
         cached = pace.kv_tokens if pace.caches_prefixes else 0.0
         self._most_blocks = int(min(cached / BLOCK_TOKENS, 1 << 20))
@@ -111,7 +111,7 @@ class Choice:
     def has_room(self, id: str) -> bool:
         """Whether a replica takes one call more, as far as this gateway knows."""
         load = self._loads.get(id)
-        return load is None or load.calls < self._pace.room
+        return load is None or load.calls < self.pace.room
 
     def pick(self, ids: Sequence[str], prompt: Prompt, now_s: float) -> str:
         """One of `ids`, of which there is at least one."""
@@ -148,7 +148,7 @@ class Choice:
         load = self._loads.get(id)
         if load is None:
             return False, 0.0
-        pace = self._pace
+        pace = self.pace
         full = load.calls >= pace.room or load.tokens + prompt.tokens > pace.kv_tokens
         waiting = load.waiting(now_s, self._tokens_per_s)
         held = load.prefixes.tokens(prompt)

@@ -28,6 +28,7 @@ from deployments.admission import Admission
 from deployments.attempt import Books
 from deployments.board import Board, load_scorer, make_plan
 from deployments.budgets import RedisBudgets
+from deployments.choice import Choice
 from deployments.embeddings import Embeddings
 from deployments.exchange import Connections
 from deployments.feedback import Feedback
@@ -154,8 +155,9 @@ class Gateway:
             ServeReplicas(tier.name),
             self._connections,
             self._settings.limits.stall_timeout_s,
-            pace=pace_of(tier, self._profiles[tier.name]),
-            gateways=self._settings.server.gateway_replicas,
+            choice=Choice(
+                pace_of(tier, self._profiles[tier.name]), self._settings.server.gateway_replicas
+            ),
             waking=waking,
         )
 

@@ -71,7 +71,7 @@ class ServeReplicas:
 class TierReplicas:
     """The replicas of one tier, seen from one gateway; `running` lists those there are now.
 
-    A tier with a `waking` may have none; `pace` is a replica's for all `gateways` together.
+    A tier with a `waking` may have none. `choice` says which of them takes a call.
     """
 
     def __init__(
@@ -81,18 +81,16 @@ class TierReplicas:
         connections: Connections,
         stall_timeout_s: float,
         *,
-        pace: Pace = Pace(),  # noqa: B008 - frozen
-        gateways: int = 1,
+        choice: Choice | None = None,
         waking: Waking | None = None,
     ) -> None:
         self.tier = tier
         self.running = running
         self.waking = waking
-        self._pace = pace
-        self._choice = Choice(pace, gateways)
+        self._choice = choice or Choice(Pace())
         self._connections = connections
         self._stall_timeout_s = stall_timeout_s
-        self.batch = BatchPlaces(lambda: batch_room(len(self.running()), self._pace.room, gateways))
+        self.batch = BatchPlaces(self._batch_room)
 
     @property
     def in_flight(self) -> int:
@@ -148,6 +146,10 @@ class TierReplicas:
         """The best replica that takes one request more from us."""
         candidates = [one for one in self.left(skip) if self._choice.has_room(one.id)]
         return self._best(candidates, prompt) if candidates else None
+
+    def _batch_room(self) -> int:
+        choice = self._choice
+        return batch_room(len(self.running()), choice.pace.room, choice.gateways)
 
     def _best(self, candidates: Sequence[Replica], prompt: Prompt) -> Replica:
         ids = [replica.id for replica in candidates]

@@ -13,7 +13,7 @@ from hypothesis import given
 from core.call import Call, Lane
 from core.errors import DeadlineExceeded, EngineFailed, HansomError
 from deployments import generate
-from deployments.choice import Pace
+from deployments.choice import Choice, Pace
 from deployments.lane import BATCH_SHARE, HEADER, BatchPlaces, batch_room, marks, queued
 from tests.deployments.engines import Engine, answers, refuses
 from tests.deployments.rig import call, rig
@@ -81,7 +81,7 @@ async def test_more_batch_calls_wait_at_the_gateway_and_leave_room_for_others(
     gate = Gate()
     async with rig(tmp_path, [Engine(gate.act)]) as path:
         tier = path.tiers["small"]
-        tier._pace = Pace(room=4)
+        tier._choice = Choice(Pace(room=4))
         batch = [asyncio.create_task(path.respond(asked())) for _ in range(5)]
         await until(lambda: gate.open == 2)
         await asyncio.sleep(0.1)

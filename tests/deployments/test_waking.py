@@ -11,7 +11,7 @@ import pytest
 from autoscale.keep import held_key, record_key
 from cache.prefix import Prompt
 from core.errors import Unavailable
-from deployments.choice import Pace, Sent
+from deployments.choice import Choice, Pace, Sent
 from deployments.exchange import Connections
 from deployments.handles import Replica, TierReplicas
 from deployments.waking import Waking
@@ -37,7 +37,7 @@ class Tier:
         self.sent: dict[str, list[Sent]] = {}
         self.replicas = TierReplicas(
             "large", lambda: self.running, Connections(), 1.0,
-            pace=Pace(room=self.room), waking=self.waking,
+            choice=Choice(Pace(room=self.room)), waking=self.waking,
         )  # fmt: skip
 
     async def kick(self) -> None:
