@@ -17,6 +17,8 @@ Ints = NDArray[np.int64]
 Records = NDArray[np.void]
 
 NONE, REFUSED = -1, -2
+BLOCK_TOKENS = 512
+"""Prompt tokens of a block of a prefix cache; Mooncake's traces have blocks of so many."""
 
 REQUEST = np.dtype(
     [
@@ -27,6 +29,10 @@ REQUEST = np.dtype(
         ("first_s", np.float64),  # nan until its first token
         ("done_s", np.float64),  # nan until its last
         ("slot", np.int64),  # its replica's row; NONE until it is routed, or REFUSED
+        ("first_block", np.int64),  # where its blocks that other prompts share begin
+        ("blocks", np.int64),  # how many these are
+        ("used_blocks", np.int64),  # how many of them it uses
+        ("cached", np.int64),  # prompt tokens that its replica had; while it waits, has by now
     ]
 )
 
@@ -44,12 +50,14 @@ SLOT = np.dtype(
         ("head", np.int64),
         ("tail", np.int64),
         ("waiting", np.int64),
-        ("waiting_tokens", np.int64),  # of prompts that are not prefilled, `partial` with them
+        ("waiting_tokens", np.int64),  # of prompts, neither prefilled nor cached; of `partial`, too
         ("waiting_kv", np.int64),
         ("kv", np.int64),
         ("reserved", np.int64),
+        ("touched", np.int64),  # tokens that were ever reserved
         # Sums and counts since the last view; whoever reads them sets them to 0.
         ("prefilled", np.int64),
+        ("cached", np.int64),
         ("produced", np.int64),
         ("firsts", np.int64),
         ("ttft_sum_s", np.float64),
@@ -90,14 +98,21 @@ class Constants(NamedTuple):
         )
 
 
-def new_requests(at_s: Floats, input_tokens: Ints, output_tokens: Ints) -> Records:
-    """N requests (N,) by arrival that nobody has served; fewer than one token counts as one."""
+def new_requests(
+    at_s: Floats, input_tokens: Ints, output_tokens: Ints, starts: Ints | None = None
+) -> Records:
+    """N requests (N,) by arrival that nobody has served; fewer than one token counts as one.
+
+    `starts` (N + 1,) say where the shared blocks of each begin, as `autoscale.prefixes` has them.
+    """
     made = np.zeros(len(at_s), REQUEST)
     made["at_s"] = at_s
     made["input_tokens"] = np.maximum(input_tokens, 1)
     made["output_tokens"] = np.maximum(output_tokens, 1)
     made["behind"] = made["slot"] = NONE
     made["first_s"] = made["done_s"] = np.nan
+    if starts is not None:
+        made["first_block"], made["blocks"] = starts[:-1], np.diff(starts)
     return made
 
 
@@ -107,6 +122,11 @@ def new_slots(replicas: int) -> Records:
     for name in ("partial", "head", "tail"):
         made[name] = NONE
     return made
+
+
+def new_marks(replicas: int, blocks: int) -> Ints:
+    """Their prefix caches (R, blocks), empty; see `autoscale.engine_prefix`."""
+    return np.zeros((replicas, blocks), np.int64)
 
 
 def new_lists(replicas: int, max_sequences: int) -> Ints:

@@ -89,11 +89,15 @@ class Forecast:
         """The load that the next five minutes do not pass, with probability `quantile`."""
         return self.level.rate(LEVEL_S) + self.headroom(quantile)
 
+    def tells(self, quantile: float) -> bool:
+        """Whether there are enough residuals to have that quantile."""
+        apart = len(self.residuals) // HORIZON_MINUTES
+        return math.ceil((apart + 1) * quantile) <= apart
+
     def headroom(self, quantile: float) -> float:
         """The quantile of the residuals, with (n + 1) q of them at or below it; 0 at the least."""
-        n = len(self.residuals)
-        apart = n // HORIZON_MINUTES
-        if math.ceil((apart + 1) * quantile) > apart:
+        if not self.tells(quantile):
             return 0.0
+        n = len(self.residuals)
         rank = min(n, math.ceil((n + 1) * quantile))
         return max(0.0, sorted(self.residuals)[rank - 1])

@@ -4,7 +4,8 @@ The load asks for a number (`autoscale.policy_terms`). Up: at once, by a step th
 each `up_period_s`. Down: to the most that was asked for within the hold, in small steps. The hold
 is `hold_s`, and twice the time that a replica takes to start, as it is learned from those that did:
 what is taken away sooner than it can be had back is paid for and never serves. Traffic whose peaks
-pass its mean by `burst_ratio` is held for `burst_hold_s`.
+pass its mean by `burst_ratio` is held for `burst_hold_s`. In calm traffic, which the next minutes
+hardly surprise, most of the room that is kept for surprises is not.
 
 Promises: the same view, memory, rules and profile give the same decision; no I/O, no clock; never
 raises, whatever the numbers in the view. The bounds hold always: `min_replicas` first, then cost
@@ -20,19 +21,22 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from autoscale.policy_learn import bursty, learn
+from autoscale.policy_learn import bursty, calm, learn
 from autoscale.policy_memory import FINE_S, Memory
 from autoscale.policy_seen import Seen, see
 from autoscale.policy_terms import Code, Terms, terms
 from autoscale.profile import EngineProfile
 from autoscale.rules import ScalingRules
 from autoscale.signals import View, Wanted
+from core.scaling import Scaling
 
 __all__ = ["Code", "Memory", "decide"]
 
 PATIENCE = 0.1
 """For what share of a replica's lead a backlog must last to count, and how long at the most:"""
 LONGEST_PATIENCE_S = 30.0
+CALM_ROOM = 0.4
+"""What calm traffic leaves of the room above `utilisation`; of the forecast's it leaves none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +61,13 @@ def decide(
     seen = see(view, memory.now_s or 0.0, scaling, profile)
     lead_s, known = memory.lead_s(profile.lead_s), memory.now_s is not None
     hold_s = max(scaling.hold_s, 2 * lead_s)
-    # By what was known before: else a call more could end the burst that it belongs to.
+    # By what was known before: else a call more could end the burst that it belongs to, or make
+    # traffic calm, and ask for less.
+    still = calm(memory.forecast)
     if bursty(memory.bursts, scaling.burst_ratio):
         hold_s = max(hold_s, scaling.burst_hold_s)
     memory, costs = learn(memory, seen, view, scaling, profile)
-    asked = terms(seen, memory, costs, scaling, profile)
+    asked = terms(seen, memory, costs, _busier(scaling) if still else scaling, profile)
     # A queue that drains by itself before a replica could start is no reason to ask for one.
     lasts_s = min(LONGEST_PATIENCE_S, PATIENCE * lead_s)
     lows = memory.lows.after(-asked.backlog, seen.now_s, lasts_s, FINE_S)
@@ -80,6 +86,12 @@ def decide(
     )  # fmt: skip
     wanted = _bounded(_wish(scene), scene, profile)
     return wanted, _moved(scene, wanted.replicas)
+
+
+def _busier(scaling: Scaling) -> Scaling:
+    """For calm traffic: the forecast is enough, and a part of the rate's room."""
+    utilisation = 1 - CALM_ROOM * (1 - scaling.utilisation)
+    return scaling.model_copy(update={"utilisation": utilisation, "forecast_utilisation": 1.0})
 
 
 def _whole(replicas: float) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from autoscale.forecast import Decayed
+from autoscale.forecast import Decayed, Forecast
 from autoscale.policy_memory import MOST_STARTS, Bursts, Memory
 from autoscale.policy_seen import Seen, clock
 from autoscale.profile import EngineProfile
@@ -20,6 +20,8 @@ LENGTHS_S = 600.0
 WAITS_S = 60.0
 TTFT_SHARE = 0.5
 """How much of the TTFT SLO the mean may take: some wait for much longer than the mean does."""
+CALM_QUANTILE, CALM_RATIO = 0.95, 0.15
+"""At this quantile of what the level was passed by, by this share of it: less is calm."""
 BURST_BIN_S = 10.0
 BURST_S = 1800.0
 
@@ -68,14 +70,24 @@ def bursty(bursts: Bursts, ratio: float) -> bool:
     return mean > 0 and bursts.peaks.since(-math.inf) > ratio * mean
 
 
+def calm(forecast: Forecast) -> bool:
+    """Whether five minutes hardly pass the level, as far as is known of the last hours."""
+    most = CALM_RATIO * forecast.level.mean()
+    return forecast.tells(CALM_QUANTILE) and forecast.headroom(CALM_QUANTILE) <= most
+
+
 def _waits(
     memory: Memory, seen: Seen, elapsed_s: float, scaling: Scaling, profile: EngineProfile
 ) -> Decayed:
-    """The worse of mean TTFT and TPOT by what they may take of the SLO, over a minute."""
+    """The worse of mean TTFT and TPOT by what they may take of the SLO, over a minute.
+
+    An SLO that depends on the prompt judges no TTFT before the length of prompts is known.
+    """
     slo = scaling.slo
     prompt_s = memory.input.mean() / profile.prefill_tokens_per_s
     most_s = TTFT_SHARE * (slo.ttft_s + slo.ttft_factor * prompt_s)
-    ratios = [] if seen.ttft_s is None else [seen.ttft_s / most_s]
+    ttft_s = None if slo.ttft_factor and not memory.input.weight else seen.ttft_s
+    ratios = [] if ttft_s is None else [ttft_s / most_s]
     ratios += [] if seen.tpot_s is None else [seen.tpot_s / slo.tpot_s]
     if not ratios:
         return memory.waits.after(0.0, 0.0, elapsed_s, WAITS_S)

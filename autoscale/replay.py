@@ -13,16 +13,19 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from autoscale.engine_model import ONGOING, POW2, TOKENS, run
+from autoscale.engine_routing import ONGOING, POW2, PREFIX, TOKENS, run
 from autoscale.engine_state import COUNTS, REFUSED, Constants, Ints, new_requests
+from autoscale.prefixes import Prefixes
 from autoscale.profile import EngineProfile, Slo
 from autoscale.replay_fleet import Fleet, Replica
 from autoscale.replay_result import Moment, Result, judge
 from autoscale.signals import Load, Traffic, View, Wanted
 from autoscale.trace import Trace
 
-Routing = Literal["tokens", "ongoing", "pow2"]
-ROUTINGS: dict[Routing, int] = {"tokens": TOKENS, "ongoing": ONGOING, "pow2": POW2}
+Routing = Literal["prefix", "tokens", "ongoing", "pow2"]
+ROUTINGS: dict[Routing, int] = {
+    "prefix": PREFIX, "tokens": TOKENS, "ongoing": ONGOING, "pow2": POW2,
+}  # fmt: skip
 GRACE_S = 6 * 3600.0
 
 
@@ -44,7 +47,7 @@ class Setup:
 
     profile: EngineProfile
     slo: Slo = field(default_factory=Slo)
-    routing: Routing = "tokens"
+    routing: Routing = "prefix"
     initial: int = 1
     seed: int = 0
     tick_s: float = 5.0
@@ -60,16 +63,27 @@ def replay(trace: Trace, scaler: Scaler, setup: Setup) -> Result:
     return _Replay(trace, scaler, setup).run()
 
 
+def _shared(trace: Trace) -> Prefixes:
+    if trace.prefixes is None:
+        return Prefixes.none(len(trace))
+    return trace.prefixes.shared(trace.input_tokens)
+
+
 class _Replay:
     """One replay's state."""
 
     def __init__(self, trace: Trace, scaler: Scaler, setup: Setup) -> None:
         rng = np.random.default_rng(setup.seed)
         self._trace, self._scaler, self._setup = trace, scaler, setup
-        self._requests = new_requests(trace.at_s, trace.input_tokens, trace.output_tokens)
+        shared = _shared(trace)
+        self._requests = new_requests(
+            trace.at_s, trace.input_tokens, trace.output_tokens, shared.starts
+        )
+        self._blocks = shared.ids
         self._draws = rng.random((len(trace), 2))
         self._constants = Constants.of(setup.profile)
-        self._fleet = Fleet(setup.profile, setup.node_idle_s, setup.instant, rng)
+        blocks = int(shared.ids.max(initial=-1)) + 1
+        self._fleet = Fleet(setup.profile, setup.node_idle_s, setup.instant, rng, blocks)
         self._fleet.begin(setup.initial)
         self._target = setup.initial
         self._routed = self._seen = self._done = self._held = self._held_before = 0
@@ -99,8 +113,8 @@ class _Replay:
     def _serve(self, now_s: float, until_s: float) -> None:
         before = self._routed
         self._routed = run(
-            self._fleet.slots, self._fleet.lists, self._requests, self._constants,
-            self._fleet.open(), self._fleet.busy(), before, now_s, until_s,
+            self._fleet.slots, self._fleet.lists, self._fleet.marks, self._requests, self._blocks,
+            self._constants, self._fleet.open(), self._fleet.busy(), before, now_s, until_s,
             ROUTINGS[self._setup.routing], self._draws,
         )  # fmt: skip
         self._done += int((self._requests["slot"][before : self._routed] == REFUSED).sum())
@@ -138,6 +152,7 @@ class _Replay:
             seconds=self._setup.tick_s,
             arrived=arrived - self._seen,
             input_tokens=int(inputs[arrived] - inputs[self._seen]),
+            cached_tokens=int(slots["cached"].sum()),
             finished=finished,
             output_tokens=int(slots["finished_tokens"].sum()),
             held=arrived - self._routed,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from autoscale.engine_state import Ints, Records, new_lists, new_slots
+from autoscale.engine_state import Ints, Records, new_lists, new_marks, new_slots
 from autoscale.profile import EngineProfile
 
 _SLOTS = 64
@@ -42,14 +42,19 @@ class Replica:
 
 @dataclass(slots=True)
 class Fleet:
-    """All replicas and nodes of one tier, moved by `wish`, `settle` and the clock."""
+    """All replicas and nodes of one tier, moved by `wish`, `settle` and the clock.
+
+    `blocks` are as many as prompts share; a replica that gets ready has none of them.
+    """
 
     profile: EngineProfile
     node_idle_s: float
     instant: bool
     rng: np.random.Generator
+    blocks: int = 0
     slots: Records = field(init=False)
     lists: Ints = field(init=False)
+    marks: Ints = field(init=False)
     starting: list[Replica] = field(default_factory=list)
     ready: list[Replica] = field(default_factory=list)
     draining: list[Replica] = field(default_factory=list)
@@ -61,6 +66,7 @@ class Fleet:
     def __post_init__(self) -> None:
         self.slots = new_slots(_SLOTS)
         self.lists = new_lists(_SLOTS, self.profile.max_sequences)
+        self.marks = new_marks(_SLOTS, self.blocks)
         self._free = list(range(_SLOTS))
 
     def begin(self, replicas: int) -> None:
@@ -85,6 +91,8 @@ class Fleet:
             self.starting.remove(one)
             one.slot = self._slot()
             self.slots["clock_s"][one.slot] = one.ready_s
+            # What the slot's last replica had cached is as good as overwritten.
+            self.slots["touched"][one.slot] += self.profile.kv_tokens
             self.ready.append(one)
         for one in [one for one in self.draining if not self.ongoing(one)]:
             self.draining.remove(one)
@@ -151,6 +159,7 @@ class Fleet:
             more = new_slots(had), new_lists(had, self.profile.max_sequences)
             self.slots = np.concatenate((self.slots, more[0]))
             self.lists = np.concatenate((self.lists, more[1]))
+            self.marks = np.concatenate((self.marks, new_marks(had, self.blocks)))
             self._free = list(range(had, 2 * had))
         return self._free.pop(0)
 

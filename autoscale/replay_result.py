@@ -32,8 +32,9 @@ class Moment:
 class Result:
     """One replay. Percentiles are of judged requests that were answered, nan without any.
 
-    `judged` requests came after the warm-up; `held` came when no replica was ready; `refused` are
-    larger than a replica's KV cache; `unserved` still waited when the replay gave up.
+    `cached_input_share` of the prompt tokens of answered requests were in prefix caches. `judged`
+    requests came after the warm-up; `held` came when no replica was ready; `refused` are larger
+    than a replica's KV cache; `unserved` still waited when the replay gave up.
     """
 
     slo_attainment: float
@@ -46,6 +47,7 @@ class Result:
     tpot_s_p50: float
     tpot_s_p95: float
     tpot_s_p99: float
+    cached_input_share: float
     requests: int
     judged: int
     served: int
@@ -105,6 +107,7 @@ def judge(
         replica_moves=int((np.diff(targets) != 0).sum()),
         **_percentiles("ttft_s", ttft_s[judged & answered]),
         **_percentiles("tpot_s", tpot_s[judged & answered]),
+        cached_input_share=_share(requests["cached"][answered], requests["input_tokens"][answered]),
         requests=len(ttft_s),
         judged=int(judged.sum()),
         served=int(answered.sum()),
@@ -123,7 +126,10 @@ def judge(
 
 
 def alone_s(profile: EngineProfile, input_tokens: Ints) -> Floats:
-    """TTFT of each prompt (N,) alone on a replica: its chunks, each on top of those before."""
+    """TTFT of each prompt (N,) alone on a replica that has none of it cached.
+
+    Its chunks, each on top of those before.
+    """
     chunks = -(-input_tokens // profile.chunk_tokens)
     before = profile.chunk_tokens * chunks * (chunks - 1) / 2
     step_s = profile.base_s + profile.per_sequence_s
@@ -134,6 +140,10 @@ def alone_s(profile: EngineProfile, input_tokens: Ints) -> Floats:
         + input_tokens / profile.prefill_tokens_per_s
     )
     return seconds
+
+
+def _share(part: Ints, whole: Ints) -> float:
+    return int(part.sum()) / int(whole.sum()) if len(whole) else float("nan")
 
 
 def _percentiles(name: str, values: Floats) -> dict[str, Any]:

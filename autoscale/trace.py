@@ -1,11 +1,13 @@
 """Traces: when requests came, and how many tokens each had.
 
 Promises: arrivals are sorted and start at 0; token counts are 1 at least. What is wrong in a file
-is one `HansomError` that names the file and the row.
+is one `HansomError` that names the file and the row. Where a file has `HASH_IDS`, the ids of the
+blocks of each prompt (`autoscale.prefixes`), the trace knows which prompts begin alike.
 `scaled(k)` below 1 keeps each request with probability k. Above 1 it lays copies of the trace over
 one another: the first as it is, each further one with every request moved by U(-30, 30) s, and, for
 the fraction of k, one more that is thinned. Shares and bursts longer than a minute so stay what
-they are; shorter ones are smoothed, as those of independent callers are.
+they are; shorter ones are smoothed, as those of independent callers are. Prompts of different
+copies have nothing in common.
 """
 
 from dataclasses import dataclass
@@ -13,23 +15,30 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from autoscale.engine_state import Floats, Ints
+from autoscale.prefixes import PrefixError, Prefixes
 from core.errors import HansomError
 
 COLUMNS = ("t_seconds", "input_tokens", "output_tokens")
+HASH_IDS = "hash_ids"
 JITTER_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """N requests in order of arrival, each array (N,); `at_s` counts from the trace's start."""
+    """N requests in order of arrival, each array (N,); `at_s` counts from the trace's start.
+
+    `prefixes` is None where nobody knows which prompts begin alike.
+    """
 
     name: str
     at_s: Floats
     input_tokens: Ints
     output_tokens: Ints
+    prefixes: Prefixes | None = None
 
     def __len__(self) -> int:
         return len(self.at_s)
@@ -42,12 +51,8 @@ class Trace:
     def window(self, start_s: float, end_s: float) -> "Trace":
         """The requests of [start_s, end_s), counted from start_s."""
         first, last = np.searchsorted(self.at_s, (start_s, end_s))
-        return Trace(
-            self.name,
-            self.at_s[first:last] - start_s,
-            self.input_tokens[first:last],
-            self.output_tokens[first:last],
-        )
+        rows = np.arange(first, last)
+        return self._picked(self.at_s[first:last] - start_s, rows, np.zeros_like(rows))
 
     def scaled(self, k: float, seed: int) -> "Trace":
         """k times the requests in the same time; `HansomError` unless k is above 0."""
@@ -65,13 +70,21 @@ class Trace:
             jitter_s = rng.uniform(-JITTER_S, JITTER_S, len(moved[n]))
             moved[n] = np.clip(moved[n] + jitter_s, 0.0, self.span_s)
         picked, at_s = np.concatenate(rows), np.concatenate(moved)
+        copies = np.repeat(np.arange(len(rows)), [len(one) for one in rows])
         order = np.argsort(at_s, kind="stable")
-        picked = picked[order]
-        return Trace(self.name, at_s[order], self.input_tokens[picked], self.output_tokens[picked])
+        return self._picked(at_s[order], picked[order], copies[order])
+
+    def _picked(self, at_s: Floats, rows: Ints, copies: Ints) -> "Trace":
+        prefixes = None if self.prefixes is None else self.prefixes.take(rows, copies)
+        tokens = self.input_tokens[rows], self.output_tokens[rows]
+        return Trace(self.name, at_s, *tokens, prefixes)
 
 
 def read(path: Path) -> Trace:
-    """A parquet file with `COLUMNS`; others are left alone. `HansomError` says what is wrong."""
+    """A parquet file with `COLUMNS`, and `HASH_IDS` if it has them; others are left alone.
+
+    `HansomError` says what is wrong.
+    """
     try:
         names = pq.read_schema(path).names
         if missing := [name for name in COLUMNS if name not in names]:
@@ -79,7 +92,8 @@ def read(path: Path) -> Trace:
                 f"{path} has no column {' and no '.join(missing)}: a trace needs "
                 f"{', '.join(COLUMNS)} (it has {', '.join(names)})"
             )
-        table = pq.read_table(path, columns=list(COLUMNS))
+        known = [name for name in (*COLUMNS, HASH_IDS) if name in names]
+        table = pq.read_table(path, columns=known)
     except (OSError, pa.ArrowException) as error:
         raise HansomError(f"{path} cannot be read as parquet: {error}") from error
     columns = [_numbers(path, name, table.column(name)) for name in COLUMNS]
@@ -92,12 +106,10 @@ def read(path: Path) -> Trace:
             f"{path}: row {row} came at {at_s[row]:g} s, before the row above it "
             f"({at_s[row - 1]:g} s); sort the trace by t_seconds"
         )
-    return Trace(
-        Path(path).stem,
-        at_s - at_s[0],
-        np.maximum(input_tokens, 1).astype(np.int64),
-        np.maximum(output_tokens, 1).astype(np.int64),
-    )
+    inputs = np.maximum(input_tokens, 1).astype(np.int64)
+    outputs = np.maximum(output_tokens, 1).astype(np.int64)
+    prefixes = _prefixes(path, table.column(HASH_IDS), inputs) if HASH_IDS in known else None
+    return Trace(Path(path).stem, at_s - at_s[0], inputs, outputs, prefixes)
 
 
 def from_rate(
@@ -105,7 +117,8 @@ def from_rate(
 ) -> Trace:
     """Poisson arrivals of a rate given at points (M,), with lengths drawn from another trace.
 
-    The rate is linear between points; input and output of a request come from the same row.
+    The rate is linear between points; input and output of a request come from the same row, and
+    what its prompt shared does not.
     """
     rng = np.random.default_rng(seed)
     seconds = np.arange(int(span_s))
@@ -126,3 +139,23 @@ def _numbers(path: Path, name: str, column: pa.ChunkedArray) -> Floats:
         row = int(bad[0])
         raise HansomError(f"{path}: {name} of row {row} is {values[row]:g}; it must be 0 or more")
     return values
+
+
+def _prefixes(path: Path, column: pa.ChunkedArray, input_tokens: Ints) -> Prefixes:
+    """Lists of ids, one for each prompt (N,)."""
+    kind = column.type
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)) or not (
+        pa.types.is_integer(kind.value_type)
+    ):
+        raise HansomError(f"{path}: {HASH_IDS} is not made of lists of whole numbers ({kind})")
+    counts = pc.list_value_length(column).to_numpy()
+    ids = pc.list_flatten(column)
+    if np.isnan(counts.astype(np.float64)).any() or ids.null_count:
+        raise HansomError(f"{path}: {HASH_IDS} has rows or ids that are missing")
+    starts = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
+    try:
+        return Prefixes.of(ids.to_numpy().astype(np.int64), starts, input_tokens)
+    except PrefixError as error:
+        raise HansomError(
+            f"{path}: {HASH_IDS}: {error} (without the column nothing is taken to be cached)"
+        ) from error

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from autoscale.profile import Slo
 from autoscale.profiles import pick
-from autoscale.replay import Routing, Setup
+from autoscale.replay import ROUTINGS, Routing, Setup
 from autoscale.replay_policies import POLICIES, Choice, run
 from autoscale.trace import Trace, from_rate, read
 
@@ -32,7 +32,10 @@ TUESDAY = 2
 """Days from the start of the rate file, a Sunday, to its Tuesday."""
 WEEK_SHARE = 0.42
 DEFAULT = "ours,ray:8,ray:16,ray-damped:8,ray-damped:16,fixed,foresight"
-FIGURES = ("slo_attainment", "gpu_hours", "replica_moves", "ttft_s_p95", "tpot_s_p95")
+FIGURES = (
+    "slo_attainment", "gpu_hours", "replica_moves", "ttft_s_p95", "tpot_s_p95",
+    "cached_input_share",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +122,8 @@ def rows(args: argparse.Namespace) -> list[dict[str, Any]]:
                 print(
                     f"{name:13} seed {seed} {policy:16} {row['slo_attainment']:8.2%} "
                     f"{row['gpu_hours']:9.1f} GPU-h {row['moves_per_hour']:6.2f} moves/h "
-                    f"TTFT p95 {row['ttft_s_p95']:7.2f} s {row['seconds']:6.1f} s",
+                    f"TTFT p95 {row['ttft_s_p95']:7.2f} s cached "
+                    f"{row['cached_input_share']:5.1%} {row['seconds']:6.1f} s",
                     flush=True,
                 )
     return found
@@ -162,7 +166,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--workloads", default=",".join(WORKLOADS))
     parser.add_argument("--policies", default=DEFAULT)
     parser.add_argument("--seeds", default="0")
-    parser.add_argument("--routing", choices=("tokens", "ongoing", "pow2"), default="pow2")
+    parser.add_argument("--routing", choices=tuple(ROUTINGS), default="pow2")
     parser.add_argument("--traces", type=Path, default=TRACES)
     parser.add_argument("--json", type=Path, default=None)
     args = parser.parse_args(arguments)

@@ -34,6 +34,7 @@ class PolicyName(StrEnum):
 class RoutingName(StrEnum):
     """Which replica a request goes to."""
 
+    PREFIX = "prefix"
     TOKENS = "tokens"
     ONGOING = "ongoing"
     POW2 = "pow2"
@@ -50,8 +51,9 @@ def replay_command(
     ] = PolicyName.OURS,
     profile: Annotated[str, typer.Option(help="A profile of the file.")] = "A100-8B",
     routing: Annotated[
-        RoutingName, typer.Option(help="By tokens, by ongoing requests, or two drawn, as Ray.")
-    ] = RoutingName.TOKENS,
+        RoutingName,
+        typer.Option(help="By tokens less cached ones, tokens, requests, or two drawn, as Ray."),
+    ] = RoutingName.PREFIX,
     replicas: Annotated[
         int | None, typer.Option(min=0, help="Of the fixed fleet; what the peak needs if left out.")
     ] = None,

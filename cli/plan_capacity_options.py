@@ -68,8 +68,8 @@ def capacity_command(
         ),
     ] = None,
     routing: Annotated[
-        str, typer.Option(help="Of requests to replicas: tokens, ongoing or pow2.")
-    ] = "tokens",
+        str, typer.Option(help="Of requests to replicas: prefix, tokens, ongoing or pow2.")
+    ] = "prefix",
     seed: Annotated[int, typer.Option(min=0, help="Of the scaled trace.")] = 0,
     max_replicas: Annotated[int, typer.Option(min=1, help="Never more.")] = 2000,
     plot: Annotated[Path | None, typer.Option(help="Draw the days: .svg or .png.")] = None,

@@ -99,6 +99,8 @@ def _print(asked: Asked, trace: Trace, found: dict[Policy, Result]) -> None:
         f"{setup.profile.usd_per_hour:g} an hour and replica.[/dim]"
     )
     for name, one in found.items():
+        if one.cached_input_share > 0:
+            console.print(f"{name}: {one.cached_input_share:.1%} of prompt tokens were cached.")
         if one.held or one.refused or one.unserved:
             console.print(
                 f"{name}: {one.held:,} requests were held for a replica, {one.refused:,} are "

@@ -27,13 +27,17 @@ class Served:
 
 
 def serve(
-    profile: EngineProfile, at_s: list[float], inputs: list[int], outputs: list[int]
+    profile: EngineProfile,
+    at_s: list[float],
+    inputs: list[int],
+    outputs: list[int],
+    cached: list[int] | None = None,
 ) -> Served:
-    """All requests on one replica, first come first served."""
+    """All on one replica, first come first served; `cached` prompt tokens are not prefilled."""
     n = len(at_s)
     made = Served([float("nan")] * n, [float("nan")] * n)
     queue: deque[int] = deque()
-    prefilled, produced = [0] * n, [0] * n
+    prefilled, produced = list(cached or [0] * n), [0] * n
     running: list[int] = []
     came, now_s = 0, 0.0
     while came < n or queue or running:
@@ -84,6 +88,6 @@ def _takes(
         if full or len(running) == profile.max_sequences:
             break
         running.append(queue.popleft())
-        takes[i] = min(room, inputs[i])
+        takes[i] = min(room, inputs[i] - prefilled[i])
         room -= takes[i]
     return {i: take for i, take in takes.items() if take}

@@ -5,54 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoscale.engine_model import ONGOING, POW2, TOKENS, run
-from autoscale.engine_state import (
-    REFUSED,
-    Constants,
-    Records,
-    new_lists,
-    new_requests,
-    new_slots,
-)
-from autoscale.profile import EngineProfile
+from autoscale.engine_routing import ONGOING, POW2, PREFIX, TOKENS
+from autoscale.engine_state import REFUSED
 from tests.autoscale.engine_by_steps import serve
-
-PROFILE = EngineProfile(
-    name="p",
-    source="a test",
-    base_s=0.01,
-    per_sequence_s=0.001,
-    per_kv_token_s=1e-5,
-    prefill_tokens_per_s=1000.0,
-    chunk_tokens=32,
-    kv_tokens=400,
-    max_sequences=6,
-)
-
-
-def served(
-    at_s: list[float],
-    inputs: list[int],
-    outputs: list[int],
-    *,
-    replicas: int = 1,
-    routing: int = ONGOING,
-    profile: EngineProfile = PROFILE,
-    looks_s: tuple[float, ...] = (),
-) -> Records:
-    """Requests through so many replicas; `looks_s` are moments at which somebody looks."""
-    q = new_requests(np.array(at_s), np.array(inputs), np.array(outputs))
-    slots, lists = new_slots(replicas), new_lists(replicas, profile.max_sequences)
-    draws = np.random.default_rng(0).random((len(q), 2))
-    all_, routed, now_s = np.arange(replicas), 0, 0.0
-    for until_s in (*sorted(looks_s), 1e9):
-        routed = run(
-            slots, lists, q, Constants.of(profile), all_, all_, routed, now_s, until_s,
-            routing, draws,
-        )  # fmt: skip
-        now_s = until_s
-    assert routed == len(q)
-    return q
+from tests.autoscale.engines import PROFILE, WIDE, Engine, served
 
 
 @given(
@@ -96,7 +52,7 @@ def test_steps_taken_at_once_are_the_steps_one_by_one(
 @given(
     requests=REQUESTS,
     replicas=st.integers(1, 4),
-    routing=st.sampled_from((POW2, ONGOING, TOKENS)),
+    routing=st.sampled_from((POW2, ONGOING, TOKENS, PREFIX)),
 )
 @settings(deadline=None)
 def test_every_request_is_served_once_and_no_limit_is_passed(
@@ -105,22 +61,15 @@ def test_every_request_is_served_once_and_no_limit_is_passed(
     requests.sort(key=lambda one: one[0])
     at_s = [0.01 * one[0] for one in requests]
     inputs, outputs = [one[1] for one in requests], [one[2] for one in requests]
-    q = new_requests(np.array(at_s), np.array(inputs), np.array(outputs))
-    slots, lists = new_slots(replicas), new_lists(replicas, PROFILE.max_sequences)
-    all_, routed, now_s = np.arange(replicas), 0, 0.0
-    draws = np.random.default_rng(0).random((len(q), 2))
+    engine = Engine(at_s, inputs, outputs, replicas=replicas, routing=routing)
+    q, slots = engine.q, engine.slots
     while np.isnan(q["done_s"]).any():
-        until_s = now_s + 0.05
-        routed = run(
-            slots, lists, q, Constants.of(PROFILE), all_, all_, routed, now_s, until_s,
-            routing, draws,
-        )  # fmt: skip
+        engine.move(engine.now_s + 0.05)
         running = slots["decoding"] + slots["joining"] + (slots["partial"] >= 0)
         assert (running <= PROFILE.max_sequences).all()
         assert (slots["kv"] <= slots["reserved"]).all()
         assert (slots["reserved"] <= PROFILE.kv_tokens).all()
-        now_s = until_s
-        assert now_s < 1000
+        assert engine.now_s < 1000
     assert slots["finished"].sum() == len(requests)
     assert slots["prefilled"].sum() == sum(inputs)
     assert slots["produced"].sum() == slots["finished_tokens"].sum() == sum(outputs)
@@ -149,30 +98,72 @@ def test_decoding_comes_before_prefill_in_the_budget():
     assert q["first_s"][5] - q["at_s"][5] > 1.5 * (alone["first_s"][0] - 0.2)
 
 
-def test_tokens_keep_requests_away_from_a_long_prompt():
-    at_s, inputs, outputs = [0.001 * n for n in range(5)], [300, 5, 5, 5, 5], [5] * 5
-    slots = {
-        routing: served(at_s, inputs, outputs, replicas=2, routing=routing)["slot"]
-        for routing in (TOKENS, ONGOING)
-    }
-    assert (slots[TOKENS][1:] != slots[TOKENS][0]).all()
-    assert (slots[ONGOING][1:] == slots[ONGOING][0]).any()
+TALKS = st.lists(
+    st.tuples(
+        st.integers(0, 300),
+        st.lists(st.integers(0, 1), min_size=1, max_size=5),
+        st.integers(0, 511),
+        st.integers(1, 60),
+    ),
+    min_size=1,
+    max_size=30,
+)
+"""When, the prompt's blocks as letters, the tokens after them, the tokens of the answer."""
 
 
-def test_tokens_prefer_a_replica_whose_cache_has_room():
-    """Nobody waits at 0.8 s; one replica runs one sequence that has most of its cache."""
-    at_s, inputs, outputs = (
-        [0.0, *(0.001 * n for n in range(1, 5)), 0.8],
-        [200] + [5] * 4 + [100],
-        [150] + [60] * 4 + [10],
+@given(talks=TALKS, looks=st.lists(st.integers(1, 400), max_size=8))
+@settings(deadline=None)
+def test_what_is_cached_is_not_prefilled_and_else_steps_are_the_same(
+    talks: list[tuple[int, list[int], int, int]], looks: list[int]
+):
+    talks.sort(key=lambda one: one[0])
+    at_s = [0.0301337 * one[0] for one in talks]
+    inputs, outputs = [512 * len(one[1]) + one[2] for one in talks], [one[3] for one in talks]
+    names: dict[tuple[int, ...], int] = {}
+    prompts = [
+        [names.setdefault(tuple(one[1][: n + 1]), len(names)) for n in range(len(one[1]))]
+        for one in talks
+    ]
+    engine = Engine(at_s, inputs, outputs, profile=WIDE, prompts=prompts)
+    for until_s in (*sorted(0.013777 * look for look in looks), 1e9):
+        engine.move(until_s)
+        assert engine.slots["waiting_tokens"][0] >= 0
+    q, slots = engine.q, engine.slots
+    plain = serve(WIDE, at_s, inputs, outputs, q["cached"].tolist())
+    assert q["first_s"] == pytest.approx(plain.first_s, rel=1e-7)
+    assert q["done_s"] == pytest.approx(plain.done_s, rel=1e-7)
+    assert slots["prefilled"].sum() + slots["cached"].sum() == sum(inputs)
+    assert slots["cached"].sum() == q["cached"].sum()
+    assert (q["cached"] < q["input_tokens"]).all() and not (q["cached"] % 512).any()
+    for empty in ("kv", "reserved", "waiting", "waiting_tokens", "waiting_kv", "decoding"):
+        assert not slots[empty].any()
+    assert (engine.marks >= 0).all()  # nobody uses a block any more
+
+
+def test_a_prompt_that_was_served_before_takes_its_last_chunk_alone():
+    """Of 1,600 tokens three blocks are there: 64 are computed, beside the KV of 1,536."""
+    q = served([0.0, 50.0], [1600, 1600], [5, 5], profile=WIDE, prompts=[[0, 1, 2]] * 2)
+    assert q["cached"].tolist() == [0, 1536]
+    assert q["first_s"][1] - 50.0 == pytest.approx(WIDE.step_s(1, 1536, 64))
+    assert q["done_s"][1] - q["first_s"][1] == pytest.approx(
+        sum(WIDE.step_s(1, 1600 + n) for n in range(4))
     )
-    q = served(at_s, inputs, outputs, replicas=2, routing=TOKENS)
-    assert (q["slot"][1:] != q["slot"][0]).all()
-    assert (q["done_s"][:5] > 0.8).all()
 
 
-@pytest.mark.parametrize("routing", [POW2, ONGOING, TOKENS])
-def test_requests_spread_over_replicas(routing: int):
-    q = served([0.001 * n for n in range(60)], [10] * 60, [30] * 60, replicas=3, routing=routing)
-    counts = np.bincount(q["slot"], minlength=3)
-    assert counts.min() >= 12
+def test_blocks_are_there_once_they_are_prefilled():
+    """Chunks of 700: the second begins in the third step, after 1,400 tokens of the first.
+
+    Two short ones begin in one step, and neither finds what the other is about to have.
+    """
+    q = served([0.0, 0.0], [2048, 2048], [5, 5], profile=WIDE, prompts=[[0, 1, 2, 3]] * 2)
+    assert q["cached"].tolist() == [0, 1024]
+    short = served([0.0, 0.0], [520, 520], [5, 5], profile=WIDE, prompts=[[0]] * 2)
+    assert short["cached"].tolist() == [0, 0]
+
+
+def test_a_cached_prompt_reserves_its_whole_cache():
+    """8,000 tokens of KV: a prompt of 4,608 is cached, and two of them are still too many."""
+    prompts = [list(range(9))] * 3
+    q = served([0.0, 99.0, 99.0], [4608] * 3, [50] * 3, profile=WIDE, prompts=prompts)
+    assert q["cached"].tolist() == [0, 4096, 4096]
+    assert q["first_s"][2] > q["done_s"][1]

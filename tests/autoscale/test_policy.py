@@ -9,8 +9,8 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from autoscale.policy import Code, Memory, decide
-from autoscale.policy_memory import dump
+from autoscale.policy import CALM_ROOM, Code, Memory, decide
+from autoscale.policy_memory import Highs, dump
 from autoscale.policy_memory import load as loaded
 from autoscale.rules import ScalingRules
 from autoscale.signals import Load, Traffic, View
@@ -286,6 +286,55 @@ def test_waits_over_the_slo_ask_for_one_more_unless_one_is_starting():
     assert (wanted.replicas, wanted.code) == (4, Code.SLO)
     more = replace(seen, now_s=seen.now_s + 5, target=4, starting=(seen.now_s,))
     assert decide(more, memory, RULES, PROFILE)[0].replicas == 4
+
+
+@pytest.mark.parametrize(("factor", "more"), [(0.0, True), (10.0, False)])
+def test_an_slo_by_prompts_judges_no_wait_before_a_prompt_is_known(factor: float, more: bool):
+    """3 s are over half of 2 s, and within half of 2 s and ten times a prompt's 2 s."""
+    rules = ScalingRules(1, 50, scaling(slo={"ttft_s": 2.0, "ttft_factor": factor}))
+    memory, traffic = Memory.new(), Traffic(5.0, 1, 20_000)
+    for now_s in (0.0, 5.0):
+        seen = view(now_s, 3, 3, traffic=traffic, ttft_s=3.0)
+        wanted, memory = decide(seen, memory, rules, PROFILE)
+        assert (wanted.code is Code.SLO) is more
+
+
+def lived(work: float, swing: float, minutes: int = 150) -> tuple[int, Memory]:
+    """Replicas after so long at a load that goes up and down by `swing` every five minutes."""
+    memory, wanted = Memory.new(), 1
+    for n in range(minutes * 12):
+        now = work * (1 + swing * (-1) ** (n // 60))
+        seen = view(n * 5.0, wanted, wanted, traffic=arrivals(now))
+        told, memory = decide(seen, memory, RULES, PROFILE)
+        wanted = told.replicas
+    return wanted, memory
+
+
+def test_calm_traffic_keeps_less_room_once_it_is_known_to_be_calm():
+    """Work of 20 at a utilisation of 0.65, and of 1 - 0.4 * 0.35 then; the hold passes between."""
+    early, _ = lived(20.0, 0.0, 60)
+    late, memory = lived(20.0, 0.0)
+    unit = RULES.scaling.utilisation
+    steady = memory.work.rate(RULES.scaling.rate_window_s)
+    assert early == math.ceil(steady / unit - 0.1)
+    assert late == math.ceil(steady / (1 - CALM_ROOM * (1 - unit)) - 0.1) < early
+    wild, _ = lived(20.0, 0.3)
+    assert wild >= early
+
+
+def test_more_arrivals_do_not_make_traffic_calm_at_once():
+    """A level a little too low for calm passes that with the view, which yet asks for more."""
+    _, memory = lived(20.0, 0.0, 10)
+    level = memory.forecast.level.mean()
+    memory = replace(
+        memory, highs=Highs(), forecast=replace(memory.forecast, residuals=(0.151 * level,) * 100)
+    )
+    asked = [
+        decide(view(601.0, 1, 1, traffic=arrivals(work)), memory, RULES, PROFILE)[1].highs.kept
+        for work in (20.0, 24.0, 28.0, 32.0)
+    ]
+    highest = [value for ((_, value),) in asked]
+    assert highest == sorted(highest)
 
 
 def test_short_prompts_that_wait_for_a_seat_ask_for_replicas():

@@ -1,6 +1,6 @@
 """A replay: everybody is served, the bill is right, seeds repeat, the scaler sees what is."""
 
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 import pytest
@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoscale.baselines import Fixed
+from autoscale.prefixes import Prefixes
 from autoscale.profile import EngineProfile, Slo
 from autoscale.replay import ROUTINGS, Setup, replay
 from autoscale.replay_policies import POLICIES, Choice, run
-from autoscale.replay_result import alone_s
+from autoscale.replay_result import Result, alone_s
 from autoscale.signals import View, Wanted
 from autoscale.trace import Trace
 
@@ -37,6 +38,26 @@ def poisson(per_s: float, seconds: float, seed: int = 0) -> Trace:
     n = int(per_s * seconds)
     at_s = np.sort(rng.uniform(0, seconds, n))
     return Trace("poisson", at_s - at_s[0], rng.integers(10, 900, n), rng.integers(1, 200, n))
+
+
+def talks(per_s: float, seconds: float, seed: int = 0) -> Trace:
+    """Callers who each send 2,000 tokens first, and then all of it again with 300 more."""
+    rng = np.random.default_rng(seed)
+    n = int(per_s * seconds) // 2
+    at_s = np.sort(rng.uniform(0, seconds - 30, n))
+    ids = [[5 * caller + block for block in range(4)] for caller in range(n)]
+    again = [[*one[:3], 5 * n + m, 6 * n + m] for m, one in enumerate(ids)]
+    when = np.concatenate((at_s, at_s + rng.uniform(5, 30, n)))
+    order = np.argsort(when)
+    tokens = np.repeat((2000, 2300), n)[order]
+    rows = [(ids + again)[row] for row in order]
+    starts = np.cumsum([0, *map(len, rows)])
+    prefixes = Prefixes.of(np.array([*chain(*rows)], np.int64), starts, tokens)
+    return Trace("talks", when[order] - when.min(), tokens, np.full(2 * n, 20), prefixes)
+
+
+ROOMY = PROFILE.model_copy(update={"kv_tokens": 300_000})
+"""Keeps what callers sent for longer than they are away."""
 
 
 class Plan:
@@ -189,3 +210,45 @@ def test_the_first_minutes_are_served_but_not_judged():
     assert one.judged == (trace.at_s >= 900).sum() < one.served
     short = replay(trace.window(0, 60), Fixed(3), Setup(PROFILE, initial=3, warmup_s=900.0))
     assert short.judged > 0.6 * short.requests
+
+
+def test_what_a_scaler_is_told_of_cached_tokens_is_what_was_not_prefilled():
+    trace = talks(2.0, 600.0)
+    plan = Plan((0, 2), (200, 3))
+    one = replay(trace, plan, Setup(ROOMY, initial=2, warmup_s=0.0))
+    told = sum(view.traffic.cached_tokens for view in plan.views)
+    loads = [load for view in plan.views for load in view.ready]
+    assert told == pytest.approx(one.cached_input_share * trace.input_tokens.sum())
+    computed = sum(load.input_tokens_per_s for load in loads) * 5.0
+    assert computed + told == pytest.approx(trace.input_tokens.sum())
+    assert 0.25 < one.cached_input_share <= 1536 / 4300
+
+
+def test_callers_who_come_back_are_served_sooner_where_their_prompts_are_known():
+    """1,536 of 2,300 tokens, if they go where they were; draws find one replica of three."""
+    trace = talks(3.0, 900.0)
+    unknown = Trace(trace.name, trace.at_s, trace.input_tokens, trace.output_tokens)
+
+    def result(trace: Trace, routing: str) -> Result:
+        setup = Setup(ROOMY, initial=3, routing=routing)  # type: ignore[arg-type]
+        return replay(trace, Fixed(3), setup)
+
+    plain, drawn, known = result(unknown, "prefix"), result(trace, "pow2"), result(trace, "prefix")
+    assert plain.cached_input_share == 0
+    assert plain.as_dict() == result(unknown, "tokens").as_dict()
+    assert 0 < drawn.cached_input_share < 0.6 * known.cached_input_share
+    assert known.ttft_s_p95 < 0.8 * plain.ttft_s_p95
+
+
+def test_a_replica_begins_with_an_empty_cache():
+    """One prompt thrice: the first replica has it, the one that takes its place does not."""
+    tokens, ids = np.full(3, 2000), np.tile(np.arange(4), 3)
+    prefixes = Prefixes.of(ids, 4 * np.arange(4), tokens)
+    trace = Trace("t", np.array([0.0, 50.0, 900.0]), tokens, np.full(3, 5), prefixes)
+    plan = Plan((0, 1), (100, 0), (600, 1))
+    replay(trace, plan, Setup(PROFILE, initial=1))
+    cached = {view.now_s: view.traffic.cached_tokens for view in plan.views}
+    assert {now_s: n for now_s, n in cached.items() if n} == {55.0: 1536}
+    kept = Plan((0, 1))
+    replay(trace, kept, Setup(PROFILE, initial=1))
+    assert sum(view.traffic.cached_tokens for view in kept.views) == 2 * 1536

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from autoscale.prefixes import Prefixes
 from autoscale.trace import Trace, from_rate, read
 from core.errors import HansomError
 
@@ -19,11 +20,12 @@ def write(path: Path, **columns: object) -> Path:
 
 
 def test_a_good_file_counts_from_its_first_arrival(tmp_path: Path):
-    trace = read(write(tmp_path, hash_ids=[[1], [2], [3]]))
+    trace = read(write(tmp_path, other=["a", "b", "c"]))
     assert trace.at_s.tolist() == [0.0, 1.5, 1.5]
     assert trace.input_tokens.tolist() == [10, 1, 30]  # a prompt has one token at least
     assert trace.output_tokens.tolist() == [1, 2, 3]
     assert (trace.name, trace.span_s, len(trace)) == ("t", 1.5, 3)
+    assert trace.prefixes is None
 
 
 @pytest.mark.parametrize(
@@ -40,6 +42,60 @@ def test_bad_numbers_are_named(tmp_path: Path, columns: dict[str, object], said:
     with pytest.raises(HansomError, match=r"t\.parquet") as raised:
         read(write(tmp_path, **columns))
     assert said in raised.value.message
+
+
+LONG = {"t_seconds": [0.0, 1.0, 2.0], "input_tokens": [600, 512, 1100]}
+
+
+def test_what_prompts_share_is_read_and_stays_with_its_rows(tmp_path: Path):
+    ids = pa.array([[7, 8], [7], [7, 8, 9]], pa.list_(pa.int32()))
+    trace = read(write(tmp_path, **LONG, hash_ids=ids))
+    assert trace.prefixes is not None
+    assert trace.prefixes.ids.tolist() == [7, 8, 7, 7, 8, 9]
+    assert trace.prefixes.starts.tolist() == [0, 2, 3, 6]
+    later = trace.window(0.5, 9.0).prefixes
+    assert later is not None
+    assert np.diff(later.starts).tolist() == [1, 3] and later.ids[0] == later.ids[1]
+
+
+@pytest.mark.parametrize(
+    ("hash_ids", "said"),
+    [
+        ([[1], [1], [1, 2, 3]], "row 0 has 1 ids, and its prompt of 600 tokens has 2 blocks"),
+        ([[1, 2], [1], [3, 2, 4]], "row 2 has the id 2 after another one than row 0"),
+        ([[1, 2], None, [1, 2, 3]], "rows or ids that are missing"),
+        ([[1, 2], [None], [1, 2, 3]], "rows or ids that are missing"),
+        ([[1.0, 2.0], [1.0], [1.0, 2.0, 3.0]], "lists of whole numbers (list<"),
+        ([1, 2, 3], "lists of whole numbers (int64)"),
+    ],
+)
+def test_bad_ids_are_named(tmp_path: Path, hash_ids: list[object], said: str):
+    with pytest.raises(HansomError, match=r"t\.parquet: hash_ids") as raised:
+        read(write(tmp_path, **LONG, hash_ids=hash_ids))
+    assert said in raised.value.message
+
+
+def talks(n: int = 400) -> Trace:
+    """Prompts of two blocks, the first of which all share."""
+    ids = np.stack((np.zeros(n, np.int64), np.arange(1, n + 1)), axis=1).ravel()
+    tokens = np.full(n, 1024)
+    prefixes = Prefixes.of(ids, 2 * np.arange(n + 1), tokens)
+    return Trace("talks", np.arange(float(n)), tokens, np.full(n, 5), prefixes)
+
+
+def test_copies_share_nothing_and_each_copy_is_as_it_was():
+    made = talks().scaled(2.5, seed=3)
+    assert made.prefixes is not None
+    firsts = made.prefixes.ids[made.prefixes.starts[:-1]]
+    assert sorted(np.unique(firsts, return_counts=True)[1])[1:] == [400, 400]
+    assert len(np.unique(firsts)) == 3 and len(firsts) == len(made)
+    assert len(np.unique(made.prefixes.ids)) == len(made) + 3
+
+
+def test_thinned_prompts_keep_what_they_share():
+    made = talks().scaled(0.5, seed=3)
+    assert made.prefixes is not None and 150 < len(made) < 250
+    assert len(np.unique(made.prefixes.ids)) == len(made) + 1
 
 
 def test_missing_columns_are_named(tmp_path: Path):

@@ -83,6 +83,23 @@ def test_options_reach_the_replay(trace: Path):
     assert by_two["ttft_s_p95"] != found["ttft_s_p95"]
 
 
+def test_a_trace_that_knows_its_prompts_tells_what_was_cached(trace: Path, tmp_path: Path):
+    """Every prompt begins with the same 512 tokens."""
+    table = pq.read_table(trace)
+    lengths = -(-table.column("input_tokens").to_numpy() // 512)
+    ids = [[0, *range(10 * n + 1, 10 * n + count)] for n, count in enumerate(lengths.tolist(), 1)]
+    path = tmp_path / "known.parquet"
+    pq.write_table(table.append_column("hash_ids", pa.array(ids)), path)
+    found = told(path, "--policy", "fixed", "--replicas", 2)
+    assert found["routing"] == "prefix"
+    assert 0.3 < found["cached_input_share"] < 0.5
+    assert told(trace, "--policy", "fixed", "--replicas", 2)["cached_input_share"] == 0
+    made = hansom("replay", path, "--policy", "fixed", "--replicas", 2, "--profiles", PROFILES)
+    assert f"fixed: {found['cached_input_share']:.1%} of prompt tokens were cached" in made.stdout
+    pq.write_table(table.append_column("hash_ids", pa.array([[1]] * len(ids))), path)
+    assert "has 1 ids" in wrong("replay", path)
+
+
 def test_with_no_least_an_idle_tier_goes_to_zero_and_who_comes_then_is_held(tmp_path: Path):
     """A request, an hour of nothing, another one."""
     path = tmp_path / "two.parquet"

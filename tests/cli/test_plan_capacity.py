@@ -141,7 +141,7 @@ def test_tables_and_a_picture_for_people(trace: str, tmp_path: Path):
         (("TRACE", "--have", "many"), "--have is a whole number"),
         (("TRACE", "--share", "large=0.5"), "--share: there is no tier large"),
         (("TRACE", "--share", "0.5"), "the shares come to 0.5, not to 1"),
-        (("TRACE", "--routing", "fate"), "--routing is one of tokens"),
+        (("TRACE", "--routing", "fate"), "--routing is one of prefix, tokens"),
         (("TRACE", "--quality", "none.json"), "is no file of `hansom router calibrate"),
         (("TRACE", "--what-if", "luck=1"), "--what-if is quantization="),
         (("TRACE", "--what-if", "model=third"), "--what-if model= is NAME:PROFILE:SHARE"),
