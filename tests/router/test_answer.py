@@ -158,6 +158,7 @@ def test_a_right_solution_fails_no_check_of_its_numbers(question: str, right: st
         ("negative", BOXES, "150 - 288 = -138. The answer is -138."),
         ("implausible", BOOKS, "The answer is 48,000,000."),
         ("echoed", BOXES, "It sells 150 pens. The answer is 150."),
+        ("wrong_arithmetic", BOXES, "```python\nprint(12 * 24 - 150)\n```\nThe answer is 128."),
         ("uncomputed", BOXES, "12 * 24 = 288. 288 - 150 = 138. The answer is 500."),
         ("unmarked", BOXES, "There are 138 pens left."),
         ("no_choice", CHOICE, "It is the one in tools."),
@@ -188,6 +189,8 @@ def test_each_check_finds_its_fault(check: str, prompt: str, answer: str):
         ("no_code", "Write a function that adds.", "def add(a, b):\n    return a + b"),
         ("no_final", "Explain tides.", "The moon pulls."),
         ("fractional", BOXES, "The answer is 138.00."),
+        ("echoed", BOXES, "12 * 24 = 288 and 288 - 138 = 150. The answer is 150."),
+        ("uncomputed", BOXES, "150 / 24 = 6.25, so 7 boxes are opened. The answer is 7."),
     ],
 )
 def test_no_check_fails_what_is_well(check: str, prompt: str, answer: str):
