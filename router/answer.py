@@ -63,6 +63,7 @@ _ASKS_NUMBER = re.compile(
 _FORMULA = re.compile(r"[\\^]|\$[^\s$](?:[^$\n]{0,60}[^\s$])?\$(?!\d)")  # no story of quantities
 _PARTS = re.compile(r"\n|[.;:!?](?=\s)")
 _COMPUTES = re.compile(r"[=≈]|[\d)%]\s?[A-Za-z/ ]{0,30}[-+*/^]\s?\(?[\d.]")
+_OPERATION = re.compile(r"[\w)]\s?[-+*/]{1,2}\s?[\w(]")
 _OPTION = re.compile(r"(?:^|\n)\s{0,4}\(?([A-J])[.):]\s")
 _LETTER = re.compile(
     r"(?m)(?:[Aa]nswer|[Oo]ption|[Cc]hoice)\b[^A-Z\n]{0,24}\(?([A-J])\b(?!')|答案[^A-Z\n]{0,6}([A-J])"
@@ -81,6 +82,7 @@ _FOREIGN = re.compile(r"[\u0370-\u1fff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _ITEM = re.compile(r"\n\s{0,9}(?:\d{1,2}[.)]|[-*•]|#{1,4})\s")
 _STEPS = frozenset({"step", "then", "next", "so", "therefore", "first", "finally", "now"})
 _WORD = re.compile(r"\w+")
+_YEARS = frozenset(map(float, range(1900, 2100)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,12 @@ class _Read:
     printed: tuple[float, ...]
     options: frozenset[str]
     wants_number: bool
+    is_story: bool
+
+    @property
+    def quantities(self) -> tuple[float, ...]:
+        """The numbers asked about, without those that read as years: "from 2017 to 2019"."""
+        return tuple(each for each in self.asked if each not in _YEARS)
 
 
 def final_answer(answer: str) -> Final | None:
@@ -158,7 +166,8 @@ def _read(prompt: str, answer: str) -> _Read:
     options = options if {"A", "B"} <= options else frozenset()
     asked = tuple(dict.fromkeys(numbers(question)))
     told = tuple(_SPELLED[word] for word in _WORD.findall(question.lower()) if word in _SPELLED)
-    worked = "" if _FORMULA.search(prompt) else _worked(clean)
+    is_story = not _FORMULA.search(prompt)
+    worked = _worked(clean) if is_story else ""
     wants = bool(asked and not options and _ASKS_NUMBER.search(prompt))
     blocks = _FENCE.findall(answer)
     listings = tuple(textwrap.dedent(code) for name, code in blocks[:4] if name in _PYTHON)
@@ -176,6 +185,7 @@ def _read(prompt: str, answer: str) -> _Read:
         tuple(number for code in listings for number in printed(code)),
         options,
         wants,
+        is_story,
     )
 
 
@@ -235,6 +245,7 @@ def _of_numbers(read: _Read) -> dict[str, float]:
     if not read.wants_number:
         return found
     found["unused_numbers"] = _unused(read)
+    found["few_sums"] = _few_sums(read)
     found["unmarked"] = float(read.final is None or not read.final.marked)
     value = read.value
     if value is None or read.final is None:
@@ -263,10 +274,20 @@ def _is_computed(value: float, results: tuple[float, ...]) -> bool:
 
 def _unused(read: _Read) -> float:
     """Share of the question's numbers that are used in no form."""
-    asked = [each for each in read.asked if each > 1]
+    asked = [each for each in read.quantities if each > 1]
     forms = ((n, n / 100, n * 100, 1 - n / 100, 1 + n / 100, 100 - n, 100 + n) for n in asked)
     missing = sum(not any(round(form, 9) in read.used for form in each) for each in forms)
     return missing / max(len(asked), 1)
+
+
+def _few_sums(read: _Read) -> float:
+    """Share of the sums that n numbers of a story need, n - 1, that the answer does not show."""
+    if not read.is_story:
+        return 0.0
+    needed = len(read.quantities) + len(set(read.told) - {1.0}) - 1
+    listed = sum(len(_OPERATION.findall(code)) for code in read.listings)
+    shown = len({(each.left, each.right) for each in read.equations}) + listed
+    return max(needed - shown, 0) / max(needed, 1)
 
 
 def _of_form(read: _Read) -> dict[str, float]:
@@ -316,9 +337,10 @@ def _shape(read: _Read, chars: int) -> dict[str, float]:
 # What each adds to the doubt: a failed check, then a unit of the shape, for length is no fault.
 _WEIGHTS = {
     **{"empty": 6.0, "refused": 2.5, "cut_off": 2.0, "looped": 2.5, "other_language": 2.0},
-    **{"no_final": 3.0, "wrong_arithmetic": 2.6, "unused_numbers": 2.0, "fractional": 2.2},
-    **{"negative": 2.0, "implausible": 1.5, "echoed": 0.7, "uncomputed": 0.8, "unmarked": 0.4},
-    **{"no_choice": 2.0, "several_choices": 1.2, "bad_json": 2.5, "no_code": 2.5, "bad_code": 2.5},
+    **{"no_final": 3.0, "wrong_arithmetic": 2.6, "unused_numbers": 2.0, "few_sums": 1.0},
+    **{"fractional": 2.2, "negative": 2.0, "implausible": 1.5, "echoed": 0.7, "uncomputed": 0.8},
+    **{"unmarked": 0.4, "no_choice": 2.0, "several_choices": 1.2},
+    **{"bad_json": 2.5, "no_code": 2.5, "bad_code": 2.5},
     **{"rechecked": 1.2, "hedged": 0.8, "chars": 0.5, "lines": 0.0, "steps": 0.1, "equations": 0.1},
     **{"asked_numbers": 0.35, "decimals": 0.1, "final_size": 0.05, "packed": -2.0, "latex": 0.0},
     **{"questions": 0.2, "distinct_words": 0.0, "prompt_chars": 0.1},
