@@ -334,16 +334,17 @@ def _shape(read: _Read, chars: int) -> dict[str, float]:
     }
 
 
-# What each adds to the doubt: a failed check, then a unit of the shape, for length is no fault.
+# What each adds to the doubt: a failed check, then a unit of the shape, for length is no fault. Of
+# equal length, an answer that shows its sums, so that slips would be seen, is the more often right.
 _WEIGHTS = {
     **{"empty": 6.0, "refused": 2.5, "cut_off": 2.0, "looped": 2.5, "other_language": 2.0},
-    **{"no_final": 3.0, "wrong_arithmetic": 2.6, "unused_numbers": 2.0, "few_sums": 1.0},
+    **{"no_final": 3.0, "wrong_arithmetic": 4.0, "unused_numbers": 2.0, "few_sums": 0.5},
     **{"fractional": 2.2, "negative": 2.0, "implausible": 1.5, "echoed": 0.7, "uncomputed": 0.8},
     **{"unmarked": 0.4, "no_choice": 2.0, "several_choices": 1.2},
     **{"bad_json": 2.5, "no_code": 2.5, "bad_code": 2.5},
-    **{"rechecked": 1.2, "hedged": 0.8, "chars": 0.5, "lines": 0.0, "steps": 0.1, "equations": 0.1},
-    **{"asked_numbers": 0.35, "decimals": 0.1, "final_size": 0.05, "packed": -2.0, "latex": 0.0},
-    **{"questions": 0.2, "distinct_words": 0.0, "prompt_chars": 0.1},
+    **{"rechecked": 1.2, "hedged": 0.8, "chars": 0.5, "lines": 0.0, "steps": 0.1},
+    **{"equations": -0.2, "asked_numbers": 0.35, "decimals": 0.1, "final_size": 0.05},
+    **{"packed": -2.0, "latex": 0.0, "questions": 0.2, "distinct_words": 0.0, "prompt_chars": 0.1},
 }
 _OFFSET = -5.0
 NAMES: tuple[str, ...] = tuple(_WEIGHTS)
