@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.arithmetic import Equation, equations, evaluate, numbers, plain
+from router.listing import printed
 
 SIDE_CHARS = 3000  # read from each end of a text
 _SHORT_CHARS = 160  # an answer below this need not be a sentence
@@ -52,12 +53,17 @@ _MARKS = (
 )
 _SENTENCE_END = re.compile(r"[.。!](?=\s|$)|\*\*")
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?%?")
+_RESULT = re.compile(r"[=≈]\s{0,3}(-?\d[\d,]*(?:\.\d+)?)")
 _MINUS = re.compile(r"[^\d(]{0,12}(?<!\d)-\s?\.?\d")
 _BOLD = re.compile(r"\*\*([^*\n]{1,60})\*\*")
 _ASKS_NUMBER = re.compile(
     r"(?i)\bhow (?:many|much|far|long|old|tall|fast|heavy)\b|\bwhat (?:percent|fraction|number)"
     r"|\b(?:total|sum|average|altogether|remainder)\b|多少|几[个只天]"
 )
+_FORMULA = re.compile(r"[\\^]|\$[^\s$](?:[^$\n]{0,60}[^\s$])?\$(?!\d)")  # no story of quantities
+_PARTS = re.compile(r"\n|[.;:!?](?=\s)")
+_COMPUTES = re.compile(r"[=≈]|[\d)%]\s?[A-Za-z/ ]{0,30}[-+*/^]\s?\(?[\d.]")
+_OPERATION = re.compile(r"[\w)]\s?[-+*/]{1,2}\s?[\w(]")
 _OPTION = re.compile(r"(?:^|\n)\s{0,4}\(?([A-J])[.):]\s")
 _LETTER = re.compile(
     r"(?m)(?:[Aa]nswer|[Oo]ption|[Cc]hoice)\b[^A-Z\n]{0,24}\(?([A-J])\b(?!')|答案[^A-Z\n]{0,6}([A-J])"
@@ -70,11 +76,13 @@ _ASKS_CODE = re.compile(
     r"|python)\b|编写|写一个(?:函数|程序)|\bdef \w+\("
 )
 _CODE = re.compile(r"```|\bdef \w+\(|\breturn\b|[;{}]\s*$|^\s*(?:import|class|SELECT)\b", re.M)
+_PYTHON = frozenset({"python", "py", "Python", "python3"})
 _FENCE = re.compile(r"```[ \t]*(\w*)[^\n]{0,40}\n(.*?)(?:```|\Z)", re.S)
 _FOREIGN = re.compile(r"[\u0370-\u1fff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _ITEM = re.compile(r"\n\s{0,9}(?:\d{1,2}[.)]|[-*•]|#{1,4})\s")
 _STEPS = frozenset({"step", "then", "next", "so", "therefore", "first", "finally", "now"})
 _WORD = re.compile(r"\w+")
+_YEARS = frozenset(map(float, range(1900, 2100)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +109,11 @@ class Final:
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """Both texts, read once. Numbers: `asked` in digits, `told` in words, `used` by the answer."""
+    """Both texts, read once.
+
+    Numbers: `asked` in digits, `told` in words, `used` by what the answer computes, or by all of it
+    where it computes nothing or the question is no story; `printed` by its `listings`.
+    """
 
     prompt: str
     answer: str
@@ -112,12 +124,23 @@ class _Read:
     told: tuple[float, ...]
     used: frozenset[float]
     equations: tuple[Equation, ...]
+    listings: tuple[str, ...]
+    printed: tuple[float, ...]
     options: frozenset[str]
     wants_number: bool
+    is_story: bool
+
+    @property
+    def quantities(self) -> tuple[float, ...]:
+        """The numbers asked about, without those that read as years: "from 2017 to 2019"."""
+        return tuple(each for each in self.asked if each not in _YEARS)
 
 
 def final_answer(answer: str) -> Final | None:
-    """The final answer of a text: a marked one if there is one, else the last number."""
+    """The final answer of a text: a marked one if there is one, else a number of its last line.
+
+    Of several there, it is the last that the text has as a result, or the last: "96 in 2 days".
+    """
     text = answer[-SIDE_CHARS:].strip()
     for pattern in _MARKS:
         found = pattern.findall(text)
@@ -127,7 +150,9 @@ def final_answer(answer: str) -> Final | None:
     for line in reversed(text[-600:].split("\n")):
         found = _NUMBER.findall(plain((_BOLD.findall(line) or [line])[-1]))
         if found:
-            return Final(found[-1], False)
+            results = set(_RESULT.findall(plain(text)))
+            known = [number for number in found if number.strip("%") in results]
+            return Final((known or found)[-1], False)
     return Final(text, False) if 0 < len(text) <= _SHORT_CHARS else None
 
 
@@ -141,11 +166,37 @@ def _read(prompt: str, answer: str) -> _Read:
     options = options if {"A", "B"} <= options else frozenset()
     asked = tuple(dict.fromkeys(numbers(question)))
     told = tuple(_SPELLED[word] for word in _WORD.findall(question.lower()) if word in _SPELLED)
-    used = frozenset([*numbers(clean), *(_SPELLED[word] for word in words if word in _SPELLED)])
+    is_story = not _FORMULA.search(prompt)
+    worked = _worked(clean) if is_story else ""
     wants = bool(asked and not options and _ASKS_NUMBER.search(prompt))
-    sums = tuple(equations(clean))
-    value = final.value if final else None
-    return _Read(prompt, answer, words, final, value, asked, told, used, sums, options, wants)
+    blocks = _FENCE.findall(answer)
+    listings = tuple(textwrap.dedent(code) for name, code in blocks[:4] if name in _PYTHON)
+    return _Read(
+        prompt,
+        answer,
+        words,
+        final,
+        final.value if final else None,
+        asked,
+        told,
+        _used(worked or clean),
+        tuple(equations(clean)),
+        listings,
+        tuple(number for code in listings for number in printed(code)),
+        options,
+        wants,
+        is_story,
+    )
+
+
+def _worked(clean: str) -> str:
+    """The lines and sentences of a text that compute; what only repeats the question is none."""
+    return "\n".join(part for part in _PARTS.split(clean) if _COMPUTES.search(part))
+
+
+def _used(clean: str) -> frozenset[float]:
+    spelled = (_SPELLED[word] for word in _WORD.findall(clean.lower()) if word in _SPELLED)
+    return frozenset([*numbers(clean), *spelled])
 
 
 def _of_text(read: _Read) -> dict[str, float]:
@@ -194,34 +245,49 @@ def _of_numbers(read: _Read) -> dict[str, float]:
     if not read.wants_number:
         return found
     found["unused_numbers"] = _unused(read)
+    found["few_sums"] = _few_sums(read)
     found["unmarked"] = float(read.final is None or not read.final.marked)
     value = read.value
     if value is None or read.final is None:
         return found | {"no_final": 1.0}
+    results = [evaluate(each.right.replace("%", "")) or 0.0 for each in read.equations[-8:]]
+    computed = _is_computed(value, (*results, *read.printed[-8:]))
+    if read.printed and not computed:  # the model imagined what its listing prints
+        found["wrong_arithmetic"] = 1.0 - 0.4 ** (wrong + 1)
     fractional = 0.6 if any(each % 1 for each in read.asked) else 1.0
     size = sum(math.log(each) for each in (*read.asked, *read.told, 400.0) if each > 1)
     return found | {
         "fractional": fractional * bool(re.search(r"\.\d*[1-9]", read.final.text)),
         "negative": float(value < 0),
         "implausible": float(math.log(abs(value) + 1) > size),
-        "echoed": float(value in read.asked),
-        "uncomputed": float(bool(read.equations) and not _is_computed(value, read.equations)),
+        "echoed": float(value in read.asked and not computed),
+        "uncomputed": float(bool(results or read.printed) and not computed),
     }
 
 
-def _is_computed(value: float, checked: tuple[Equation, ...]) -> bool:
-    """Whether a number is a result of the last equations, or of two such results."""
-    results = [evaluate(each.right.replace("%", "")) or 0.0 for each in checked[-8:]]
+def _is_computed(value: float, results: tuple[float, ...]) -> bool:
+    """Whether a number is one of the results, or of two of them."""
     joined = (x for a in results for b in results for x in (a, a + b, a - b, a * b))
-    return any(abs(each - value) <= 0.51 for each in joined)
+    # Up to a rounding, up where a part takes a whole, and as a loss or a depth without its sign.
+    return any(-0.51 <= abs(value) - abs(each) < 1 for each in joined)
 
 
 def _unused(read: _Read) -> float:
-    """Share of the question's numbers that the answer uses in no form."""
-    asked = [each for each in read.asked if each > 1]
+    """Share of the question's numbers that are used in no form."""
+    asked = [each for each in read.quantities if each > 1]
     forms = ((n, n / 100, n * 100, 1 - n / 100, 1 + n / 100, 100 - n, 100 + n) for n in asked)
     missing = sum(not any(round(form, 9) in read.used for form in each) for each in forms)
     return missing / max(len(asked), 1)
+
+
+def _few_sums(read: _Read) -> float:
+    """Share of the sums that n numbers of a story need, n - 1, that the answer does not show."""
+    if not read.is_story:
+        return 0.0
+    needed = len(read.quantities) + len(set(read.told) - {1.0}) - 1
+    listed = sum(len(_OPERATION.findall(code)) for code in read.listings)
+    shown = len({(each.left, each.right) for each in read.equations}) + listed
+    return max(needed - shown, 0) / max(needed, 1)
 
 
 def _of_form(read: _Read) -> dict[str, float]:
@@ -231,13 +297,14 @@ def _of_form(read: _Read) -> dict[str, float]:
     blocks = _FENCE.findall(read.answer)
     wants_json = bool(_ASKS_JSON.search(read.prompt)) and len(read.answer) < 2 * SIDE_CHARS
     json_text = blocks[0][1] if blocks else read.answer
-    python = [textwrap.dedent(code) for name, code in blocks[:4] if name in ("python", "py")]
     return {
         "no_choice": float(bool(read.options) and not chosen),
         "several_choices": float(len(chosen) > 1),
         "bad_json": float(wants_json and not _is_read(json.loads, json_text)),
         "no_code": float(bool(_ASKS_CODE.search(read.prompt)) and not _CODE.search(read.answer)),
-        "bad_code": float(not all(_is_read(ast.parse, code) or ">>>" in code for code in python)),
+        "bad_code": float(
+            not all(_is_read(ast.parse, code) or ">>>" in code for code in read.listings)
+        ),
     }
 
 
@@ -267,15 +334,17 @@ def _shape(read: _Read, chars: int) -> dict[str, float]:
     }
 
 
-# What each adds to the doubt: a failed check, then a unit of the shape, for length is no fault.
+# What each adds to the doubt: a failed check, then a unit of the shape, for length is no fault. Of
+# equal length, an answer that shows its sums, so that slips would be seen, is the more often right.
 _WEIGHTS = {
     **{"empty": 6.0, "refused": 2.5, "cut_off": 2.0, "looped": 2.5, "other_language": 2.0},
-    **{"no_final": 3.0, "wrong_arithmetic": 2.6, "unused_numbers": 2.0, "fractional": 2.2},
-    **{"negative": 2.0, "implausible": 1.5, "echoed": 0.7, "uncomputed": 0.8, "unmarked": 0.4},
-    **{"no_choice": 2.0, "several_choices": 1.2, "bad_json": 2.5, "no_code": 2.5, "bad_code": 2.5},
-    **{"rechecked": 1.2, "hedged": 0.8, "chars": 0.5, "lines": 0.0, "steps": 0.1, "equations": 0.1},
-    **{"asked_numbers": 0.35, "decimals": 0.1, "final_size": 0.05, "packed": -2.0, "latex": 0.0},
-    **{"questions": 0.2, "distinct_words": 0.0, "prompt_chars": 0.1},
+    **{"no_final": 3.0, "wrong_arithmetic": 4.0, "unused_numbers": 2.0, "few_sums": 0.5},
+    **{"fractional": 2.2, "negative": 2.0, "implausible": 1.5, "echoed": 0.7, "uncomputed": 0.8},
+    **{"unmarked": 0.4, "no_choice": 2.0, "several_choices": 1.2},
+    **{"bad_json": 2.5, "no_code": 2.5, "bad_code": 2.5},
+    **{"rechecked": 1.2, "hedged": 0.8, "chars": 0.5, "lines": 0.0, "steps": 0.1},
+    **{"equations": -0.2, "asked_numbers": 0.35, "decimals": 0.1, "final_size": 0.05},
+    **{"packed": -2.0, "latex": 0.0, "questions": 0.2, "distinct_words": 0.0, "prompt_chars": 0.1},
 }
 _OFFSET = -5.0
 NAMES: tuple[str, ...] = tuple(_WEIGHTS)

@@ -44,14 +44,15 @@ _CHARACTERS = str.maketrans(
     }
 )
 _FRACTION = re.compile(r"\\[dtc]?frac\s{0,3}\{([^{}]{1,120})\}\s{0,3}\{([^{}]{1,120})\}")
+_TEXT = re.compile(r"\\(?:text|textbf|mathrm|mbox|operatorname)\s?\{([^{}]{0,60})\}")
 _LATEX = (
     (re.compile(r"\\[dtc]?frac\s?(\d)\s?(\d)"), r"((\1)/(\2))"),
-    (re.compile(r"\\(?:text|textbf|mathrm|mbox|operatorname)\s?\{([^{}]{0,60})\}"), r" \1 "),
     (re.compile(r"\\[,!]"), ""),
     (re.compile(r"\\(?:times|cdot|ast)(?![a-zA-Z])"), "*"),
     (re.compile(r"\\div(?![a-zA-Z])"), "/"),
     (re.compile(r"\\approx(?![a-zA-Z])"), "≈"),
     (re.compile(r"\\(?:left|right|boxed|displaystyle|big[lr]?|Big[lr]?)(?![a-zA-Z])"), ""),
+    (re.compile(r"\\(?:begin|end)\s?\{[a-z*]{1,12}\}"), "\n"),
     (re.compile(r"\\[()\[\]\\]|\\(?:implies|Rightarrow|quad|qquad)(?![a-zA-Z])"), "\n"),
     (re.compile(r"\\[a-zA-Z]+"), _OPAQUE),
     (re.compile(r"\\(.)"), r"\1"),
@@ -61,6 +62,8 @@ _CLEANING = (
     (re.compile(r"(?<=[\d)])\*\*(?=[\d(-])"), "^"),
     (re.compile(r"\*\*|__|`|(?<=\d)\(,\)(?=\d)"), ""),
     (re.compile(r"\.{2,}"), _OPAQUE),
+    # A chain may go on over lines that begin with its next sign of equality.
+    (re.compile(r"[ \t]{0,9}(?:\n[ \t]{0,9}){1,5}(?==(?!=)|≈)"), " "),
     (re.compile(r"[xX](?:(?<=[\d)%].)(?=[\d(.])|(?<=\s.)\s(?=[\d(.]))"), "*"),
     (re.compile(r"(?<=\d)\s?(?:percent|per cent)\b"), "%"),
 )
@@ -77,10 +80,15 @@ _TOKEN = re.compile(
 # After these words a number is part of a computation that is told in words.
 _SPOKEN = """of times plus minus by over than from to twice thrice half double triple squared
     cubed root sqrt log ln sin cos tan mod modulo divided multiplied hundred thousand million
-    billion dozen remainder pi gcd lcm max min sum"""
+    billion dozen remainder pi gcd lcm"""
+# But behind a result and its unit these only go on telling: "= 12 miles from home".
+_TELLING = frozenset({"of", "than", "from", "to"})
+# And "of" behind these only names what follows: "a total of 3 * 4 apples".
+_NAMED = "total sum cost price profit amount area volume rate speed length distance weight"
 # Units that may touch their number; any other letters there are a product with an unknown.
 _UNITS = "kg mg lb lbs oz km cm mm ft in mph hr hrs min mins sec ml th nd rd st am pm"
 _SPOKEN_WORDS, _UNIT_WORDS = frozenset(_SPOKEN.split()), frozenset(_UNITS.split())
+_NAMING = frozenset(_NAMED.split())
 # Ratios between units that one line may cross without a word about it.
 _CONVERSIONS = (7.0, 12.0, 24.0, 60.0, 100.0, 1000.0, 3600.0)
 
@@ -127,6 +135,7 @@ def plain(text: str) -> str:
     if marks:
         text = "\n".join([_CALCULATOR.sub("", text), *marks])
     if "\\" in text:
+        text = _TEXT.sub(r" \1 ", text)  # units, which stand inside of fractions, too
         for _ in range(3):  # the innermost fraction first
             text = _FRACTION.sub(r"((\1)/(\2))", text)
         for pattern, replacement in _LATEX:
@@ -157,11 +166,12 @@ class _Scan:
     """
 
     def __init__(self, text: str) -> None:
-        self.text, self.token, self.start = text, "", 0
+        self.text, self.token, self.start, self.last = text, "", 0, ""
         self.found: list[Equation] = []
         self.side: list[str] = []
         self.left, self.words, self.hidden, self.near = "", 0, False, False
         self.units: set[str] = set()
+        self.left_units: set[str] = set()
         for match in _TOKEN.finditer(text):
             self.token, self.start = match[0], match.start()
             getattr(self, f"_{match.lastgroup}")()
@@ -180,19 +190,24 @@ class _Scan:
         self._append(digits if digits[:1].isdigit() else f"0{digits}")
 
     def _word(self) -> None:
-        word = self.token.lstrip("-/").lower()
+        word, last = self.token.lstrip("-/").lower(), self.last
+        self.last = word
         if word == "of" and self.side and (self.side[-1].endswith("%)") or "/" in self.side[-2:]):
             self.side.append("*")
+            return
+        if word == "of" and not self.side and last in _NAMING:
             return
         touching = self.token[0].isalpha() and self._before().isalnum()
         letter = word not in _UNIT_WORDS if touching else len(word) == 1 and word not in "ai"
         called = self.text[self.start + len(self.token)] in "(_^"
         if letter or called or word in _SPOKEN_WORDS:
+            if word in _TELLING and self.words:
+                self._compare()
             self._opaque()
             return
         self.words += 1
         if self._complete() and self.words <= _MAX_UNIT_WORDS:
-            self.units.add(word)
+            self.units |= {word.rstrip("s")} if self.words == 1 else set()
         elif self.side:
             self._stop()
         elif self.words > 1:
@@ -203,6 +218,7 @@ class _Scan:
         side = self._expression()
         # A lone number on the far left is mostly the end of a phrase: "cost of 3 shirts = ...".
         self.left = side if self.left or _OPERATION.search(side) else ""
+        self.left_units, self.units = self.units, set()
         self.side, self.words, self.hidden, self.near = [], 0, False, self.token == "≈"
 
     def _operator(self) -> None:
@@ -236,7 +252,7 @@ class _Scan:
     def _stop(self) -> None:
         self._compare()
         self.side, self.left, self.words, self.hidden, self.near = [], "", 0, False, False
-        self.units.clear()
+        self.left_units, self.units = set(), set()
 
     def _opaque(self) -> None:
         self.side, self.left, self.words, self.hidden = [], "", 0, True
@@ -263,7 +279,7 @@ class _Scan:
     def _compare(self) -> None:
         right = self._expression()
         if self.left and right:
-            holds = _holds(self.left, right, self.near, len(self.units))
+            holds = _holds(self.left, right, self.near, len(self.left_units | self.units))
             if holds is not None:
                 self.found.append(Equation(self.left, right, holds))
 

@@ -40,6 +40,7 @@ REASONS: dict[str, str] = {
     "no_final": "it ends without a number",
     "wrong_arithmetic": "its arithmetic is wrong",
     "unused_numbers": "it leaves numbers of the question unused",
+    "few_sums": "it has fewer sums than the question has numbers",
     "fractional": "its final number is a fraction",
     "negative": "its final number is negative",
     "implausible": "its final number is too large",

@@ -154,10 +154,12 @@ def test_a_right_solution_fails_no_check_of_its_numbers(question: str, right: st
         ("no_final", EGGS, "She makes some money by selling the rest."),
         ("wrong_arithmetic", EGGS, "16 - 7 = 8, so she makes 8 * 2 = 16. The answer is 16."),
         ("unused_numbers", EGGS, "16 - 3 = 13. The answer is 13."),
+        ("few_sums", TRAIN, "The train covers 45 * 2 = 90 miles. The answer is 90."),
         ("fractional", BOXES, "288 / 150 = 1.92. The answer is 1.92."),
         ("negative", BOXES, "150 - 288 = -138. The answer is -138."),
         ("implausible", BOOKS, "The answer is 48,000,000."),
         ("echoed", BOXES, "It sells 150 pens. The answer is 150."),
+        ("wrong_arithmetic", BOXES, "```python\nprint(12 * 24 - 150)\n```\nThe answer is 128."),
         ("uncomputed", BOXES, "12 * 24 = 288. 288 - 150 = 138. The answer is 500."),
         ("unmarked", BOXES, "There are 138 pens left."),
         ("no_choice", CHOICE, "It is the one in tools."),
@@ -178,6 +180,7 @@ def test_each_check_finds_its_fault(check: str, prompt: str, answer: str):
     [
         ("cut_off", "What is the capital of France?", "Paris"),
         ("other_language", "Translate this sentence to Chinese: I like tea.", "我喜欢喝茶" * 6),
+        ("unused_numbers", "From 2017 to 2019, 5 trees grew 3 feet. How many?", "5 * 3 = 15"),
         ("unused_numbers", SALE, "It costs 75/100 * 80 = 60. The answer is 60."),
         ("no_choice", CHOICE, "B"),
         ("no_choice", CHOICE, "**(B) iron**"),
@@ -188,6 +191,8 @@ def test_each_check_finds_its_fault(check: str, prompt: str, answer: str):
         ("no_code", "Write a function that adds.", "def add(a, b):\n    return a + b"),
         ("no_final", "Explain tides.", "The moon pulls."),
         ("fractional", BOXES, "The answer is 138.00."),
+        ("echoed", BOXES, "12 * 24 = 288 and 288 - 138 = 150. The answer is 150."),
+        ("uncomputed", BOXES, "150 / 24 = 6.25, so 7 boxes are opened. The answer is 7."),
     ],
 )
 def test_no_check_fails_what_is_well(check: str, prompt: str, answer: str):

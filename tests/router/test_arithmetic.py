@@ -95,6 +95,9 @@ def test_any_row_of_signs_can_be_read(text: str):
         "**12 * 3 = 36**",
         "Number of apples in 3 boxes = 3 * 12 = 36",
         "48/2 = <<48/2=24>>24 clips",
+        "Max gets $20.00 - $5.00 = $15.00 back",
+        "3 min * 4 = 12 min",
+        "That makes 20 km + 11 km = 31 km to her home.",
     ],
 )
 def test_sound_arithmetic_holds_however_it_is_written(text: str):
@@ -117,6 +120,13 @@ def test_sound_arithmetic_holds_however_it_is_written(text: str):
         "0.25 * 80 = 25",
         "x = 12 * 3 = 37",
         "10/3 = 3.5",
+        "8 * 9 - 13\n= 72 - 13\n= 69",
+        r"\begin{align*} x &= 12 \times 3 \\ &= 38 \end{align*}",
+        r"\frac{900 \text{ liters}}{45 \text{ liters per minute}} = 25 \text{ minutes}",
+        "20 km + 11 km = 33 km in total",
+        "54+20 = 84 pages is the length of the book",
+        "He picked a total of 25 apples/day x 4 days = 120 apples",
+        "Max has 12 - 5 = 8 left",
     ],
 )
 def test_a_slip_is_found_however_it_is_written(text: str):
@@ -142,6 +152,9 @@ def test_a_slip_is_found_however_it_is_written(text: str):
         "Cost of 3 shirts = 45",
         "Total cost for 3 shirts + 2 pants = 3*10 + 2*20",
         "P(-1) = 0",
+        "half of 10 + 4 = 9",
+        "5 + 7 = 3 times 4",
+        "3 hours/day * 2 days = 360 minutes",
         "No numbers here.",
     ],
 )
