@@ -2,7 +2,8 @@
 
 Promises: arrivals are sorted and start at 0; token counts are 1 at least. What is wrong in a file
 is one `HansomError` that names the file and the row. Where a file has `HASH_IDS`, the ids of the
-blocks of each prompt (`autoscale.prefixes`), the trace knows which prompts begin alike.
+blocks of each prompt (`autoscale.prefixes`), the trace knows which prompts begin alike; ids that
+are of another form are left out, and `remark` says why.
 `scaled(k)` below 1 keeps each request with probability k. Above 1 it lays copies of the trace over
 one another: the first as it is, each further one with every request moved by U(-30, 30) s, and, for
 the fraction of k, one more that is thinned. Shares and bursts longer than a minute so stay what
@@ -31,7 +32,8 @@ JITTER_S = 30.0
 class Trace:
     """N requests in order of arrival, each array (N,); `at_s` counts from the trace's start.
 
-    `prefixes` is None where nobody knows which prompts begin alike.
+    `prefixes` is None where nobody knows which prompts begin alike; `remark` is what whoever reads
+    of it should know of its file.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Trace:
     input_tokens: Ints
     output_tokens: Ints
     prefixes: Prefixes | None = None
+    remark: str = ""
 
     def __len__(self) -> int:
         return len(self.at_s)
@@ -77,7 +80,7 @@ class Trace:
     def _picked(self, at_s: Floats, rows: Ints, copies: Ints) -> "Trace":
         prefixes = None if self.prefixes is None else self.prefixes.take(rows, copies)
         tokens = self.input_tokens[rows], self.output_tokens[rows]
-        return Trace(self.name, at_s, *tokens, prefixes)
+        return Trace(self.name, at_s, *tokens, prefixes, self.remark)
 
 
 def read(path: Path) -> Trace:
@@ -108,8 +111,13 @@ def read(path: Path) -> Trace:
         )
     inputs = np.maximum(input_tokens, 1).astype(np.int64)
     outputs = np.maximum(output_tokens, 1).astype(np.int64)
-    prefixes = _prefixes(path, table.column(HASH_IDS), inputs) if HASH_IDS in known else None
-    return Trace(Path(path).stem, at_s - at_s[0], inputs, outputs, prefixes)
+    prefixes, remark = None, ""
+    if HASH_IDS in known:
+        try:
+            prefixes = _prefixes(table.column(HASH_IDS), inputs)
+        except PrefixError as error:
+            remark = f"{HASH_IDS} is left out, so nothing is taken to be cached: {error}"
+    return Trace(Path(path).stem, at_s - at_s[0], inputs, outputs, prefixes, remark)
 
 
 def from_rate(
@@ -141,21 +149,16 @@ def _numbers(path: Path, name: str, column: pa.ChunkedArray) -> Floats:
     return values
 
 
-def _prefixes(path: Path, column: pa.ChunkedArray, input_tokens: Ints) -> Prefixes:
-    """Lists of ids, one for each prompt (N,)."""
+def _prefixes(column: pa.ChunkedArray, input_tokens: Ints) -> Prefixes:
+    """Lists of ids, one for each prompt (N,); `PrefixError` for what is none."""
     kind = column.type
     if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)) or not (
         pa.types.is_integer(kind.value_type)
     ):
-        raise HansomError(f"{path}: {HASH_IDS} is not made of lists of whole numbers ({kind})")
+        raise PrefixError(f"it is not made of lists of whole numbers ({kind})")
     counts = pc.list_value_length(column).to_numpy()
     ids = pc.list_flatten(column)
     if np.isnan(counts.astype(np.float64)).any() or ids.null_count:
-        raise HansomError(f"{path}: {HASH_IDS} has rows or ids that are missing")
+        raise PrefixError("rows or ids are missing")
     starts = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
-    try:
-        return Prefixes.of(ids.to_numpy().astype(np.int64), starts, input_tokens)
-    except PrefixError as error:
-        raise HansomError(
-            f"{path}: {HASH_IDS}: {error} (without the column nothing is taken to be cached)"
-        ) from error
+    return Prefixes.of(ids.to_numpy().astype(np.int64), starts, input_tokens)

@@ -43,18 +43,7 @@ PATH = "/v1/chat/completions"
 NEW_TOKENS = 8
 SHORT, LONG = 1, 40  # paragraphs
 START_S = 600.0
-_WORDS = [
-    "river",
-    "bridge",
-    "market",
-    "station",
-    "hospital",
-    "garden",
-    "harbour",
-    "museum",
-    "stadium",
-    "airport",
-]
+_WORDS = ("river", "bridge", "market", "station", "hospital", "garden", "harbour", "museum")
 
 
 class FewestRequests(Choice):

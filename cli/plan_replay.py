@@ -56,6 +56,7 @@ def _told(asked: Asked, trace: Trace, found: dict[Policy, Result]) -> dict[str, 
         "profile": asked.setup.profile.name,
         "routing": asked.setup.routing,
         "seed": asked.setup.seed,
+        "remark": trace.remark,
         "slo": asked.setup.slo.model_dump(),
     }
     if asked.policy == "all":
@@ -98,6 +99,8 @@ def _print(asked: Asked, trace: Trace, found: dict[Policy, Result]) -> None:
         f"routing by {setup.routing}, seed {setup.seed}. USD at "
         f"{setup.profile.usd_per_hour:g} an hour and replica.[/dim]"
     )
+    if trace.remark:
+        console.print(f"{trace.name}: {trace.remark}.")
     for name, one in found.items():
         if one.cached_input_share > 0:
             console.print(f"{name}: {one.cached_input_share:.1%} of prompt tokens were cached.")

@@ -63,16 +63,17 @@ def test_what_prompts_share_is_read_and_stays_with_its_rows(tmp_path: Path):
     [
         ([[1], [1], [1, 2, 3]], "row 0 has 1 ids, and its prompt of 600 tokens has 2 blocks"),
         ([[1, 2], [1], [3, 2, 4]], "row 2 has the id 2 after another one than row 0"),
-        ([[1, 2], None, [1, 2, 3]], "rows or ids that are missing"),
-        ([[1, 2], [None], [1, 2, 3]], "rows or ids that are missing"),
+        ([[1, 2], None, [1, 2, 3]], "rows or ids are missing"),
+        ([[1, 2], [None], [1, 2, 3]], "rows or ids are missing"),
         ([[1.0, 2.0], [1.0], [1.0, 2.0, 3.0]], "lists of whole numbers (list<"),
         ([1, 2, 3], "lists of whole numbers (int64)"),
     ],
 )
-def test_bad_ids_are_named(tmp_path: Path, hash_ids: list[object], said: str):
-    with pytest.raises(HansomError, match=r"t\.parquet: hash_ids") as raised:
-        read(write(tmp_path, **LONG, hash_ids=hash_ids))
-    assert said in raised.value.message
+def test_bad_ids_are_left_out_and_named(tmp_path: Path, hash_ids: list[object], said: str):
+    trace = read(write(tmp_path, **LONG, hash_ids=hash_ids))
+    assert trace.prefixes is None and len(trace) == 3
+    for one in (trace, trace.scaled(2, seed=1), trace.window(0.0, 1.5)):
+        assert one.remark.startswith("hash_ids is left out") and said in one.remark
 
 
 def talks(n: int = 400) -> Trace:

@@ -96,8 +96,21 @@ def test_a_trace_that_knows_its_prompts_tells_what_was_cached(trace: Path, tmp_p
     assert told(trace, "--policy", "fixed", "--replicas", 2)["cached_input_share"] == 0
     made = hansom("replay", path, "--policy", "fixed", "--replicas", 2, "--profiles", PROFILES)
     assert f"fixed: {found['cached_input_share']:.1%} of prompt tokens were cached" in made.stdout
-    pq.write_table(table.append_column("hash_ids", pa.array([[1]] * len(ids))), path)
-    assert "has 1 ids" in wrong("replay", path)
+    assert found["remark"] == ""
+
+
+def test_ids_of_another_form_are_left_out_and_that_is_said(trace: Path, tmp_path: Path):
+    table = pq.read_table(trace)
+    path = tmp_path / "unknown.parquet"
+    pq.write_table(table.append_column("hash_ids", pa.array([[1]] * len(table))), path)
+    found = told(path, "--policy", "fixed", "--replicas", 2)
+    assert "row" in found["remark"] and "has 1 ids" in found["remark"]
+    bare = told(trace, "--policy", "fixed", "--replicas", 2)
+    assert [found[name] for name in ("slo_attainment", "ttft_s_p95")] == [
+        bare[name] for name in ("slo_attainment", "ttft_s_p95")
+    ]
+    made = hansom("replay", path, "--policy", "fixed", "--replicas", 2, "--profiles", PROFILES)
+    assert "hash_ids is left out" in made.stdout
 
 
 def test_with_no_least_an_idle_tier_goes_to_zero_and_who_comes_then_is_held(tmp_path: Path):
