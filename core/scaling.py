@@ -14,6 +14,11 @@ from core.frozen import Frozen
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
+LATE_SHARE = 0.8
+"""How much of its TTFT SLO a call waits before it counts as late; the rest is for its prefill."""
+OVERDUE_S = 60.0
+"""After so long a late call goes first again."""
+
 CLOCK_PATTERN = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
 
 
@@ -23,6 +28,11 @@ class Slo(Frozen):
     ttft_s: float = Field(2.0, gt=0)
     ttft_factor: float = Field(0.0, ge=0)
     tpot_s: float = Field(0.1, gt=0)
+
+    def late_after_s(self, prompt_tokens: int, prefill_tokens_per_s: float) -> float:
+        """Seconds in a queue after which a call is late."""
+        alone_s = prompt_tokens / prefill_tokens_per_s
+        return LATE_SHARE * (self.ttft_s + self.ttft_factor * alone_s)
 
 
 class KnownPeak(Frozen):
@@ -52,10 +62,11 @@ class BatchScaling(Frozen):
 class Scaling(Frozen):
     """How the replicas of one tier follow its load; the bounds are the tier's `replicas`.
 
-    Known peaks are in local time, `utc_offset_h` ahead of UTC.
+    With `late_last` calls that can keep the SLO go before those that are late. Known peaks are in local time, `utc_offset_h` ahead of UTC.
     """
 
     slo: Slo = Slo()
+    late_last: bool = True
     utilisation: float = Field(0.8, gt=0, le=1)
     kv_ceiling: float = Field(0.4, gt=0, le=1)
     drain_s: float = Field(10.0, gt=0)
