@@ -16,6 +16,7 @@ import asyncio
 import itertools
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -140,15 +141,21 @@ def engines(config: Path, tier: Tier, count: int) -> Iterator[list[Replica]]:
     own = os.environ | tier.engine.env | {"OMP_NUM_THREADS": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
     ports = [_free_port() for _ in range(count)]
     run = [sys.executable, "-m", "bench.affinity_engine", str(config), tier.name]
-    processes = [subprocess.Popen([*run, str(port)], env=own) for port in ports]
+    processes = [
+        # One core each, and a session of its own: vLLM's core process outlives its parent.
+        subprocess.Popen(
+            [*run, str(port)], start_new_session=True,
+            env=own | {"VLLM_CPU_OMP_THREADS_BIND": str(n % (os.cpu_count() or 1))},
+        )
+        for n, port in enumerate(ports)
+    ]  # fmt: skip
     try:
         for process, port in zip(processes, ports, strict=True):
             _await(process, port)
         yield [Replica(f"replica-{port}", ("127.0.0.1", port)) for port in ports]
     finally:
         for process in processes:
-            process.terminate()
-        for process in processes:
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 

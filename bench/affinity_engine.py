@@ -9,29 +9,20 @@ from pathlib import Path
 
 import uvicorn
 
+from core.progress import SilentProgress
 from core.settings import load
 from deployments import environment
+from deployments.scaling import profile_of
 from deployments.vllm_engine import Vllm
 from deployments.weights import prepare
 
 
-class Silent:
-    """A `core.ports.Progress` that says nothing."""
-
-    def start(self, label: str, total: int | None) -> None:
-        """Begin nothing."""
-
-    def advance(self, units: int) -> None:
-        """Count nothing."""
-
-    def done(self) -> None:
-        """End nothing."""
-
-
 async def serve(config: Path, name: str, port: int) -> None:
     """Until it is killed."""
-    tier = load(config).tier(name)
-    app = await Vllm(tier, prepare(tier, environment.home(), Silent())).start()
+    settings = load(config)
+    tier = settings.tier(name)
+    folder = prepare(tier, environment.home(), SilentProgress())
+    app = await Vllm(tier, folder, profile_of(settings, tier).prefill_tokens_per_s).start()
     await uvicorn.Server(uvicorn.Config(app, port=port, log_level="error")).serve()
 
 

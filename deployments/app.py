@@ -135,6 +135,7 @@ def build_tier(args: Args) -> Application:
     if args.tier is None:
         raise ValueError("build_tier needs `tier`")
     tier = settings.tier(args.tier)
+    profile = profile_of(settings, tier)
     return ENGINE.options(
         logging_config=_QUIET,
         max_ongoing_requests=tier.max_ongoing_requests,
@@ -143,8 +144,8 @@ def build_tier(args: Args) -> Application:
         graceful_shutdown_timeout_s=settings.limits.request_timeout_s,
         ray_actor_options=_actor_options(tier),
         **_gpu_group(tier),
-        **scale_options(tier, profile_of(settings, tier), settings.log_level, budget_of(settings)),
-    ).bind(tier, args.home_folder(), settings.log_level)
+        **scale_options(tier, profile, settings.log_level, budget_of(settings)),
+    ).bind(tier, args.home_folder(), settings.log_level, profile.prefill_tokens_per_s)
 
 
 def _actor_options(tier: Tier) -> dict[str, object]:

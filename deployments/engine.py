@@ -42,8 +42,11 @@ class EngineKind(Protocol):
         """What each of its requests took, once it has started."""
 
 
-def make_engine(tier: Tier, home: Path) -> EngineKind:
-    """The real engine of a tier, or the simulated one where the settings say so by name."""
+def make_engine(tier: Tier, home: Path, prefill_tokens_per_s: float) -> EngineKind:
+    """The real engine of a tier, or the simulated one where the settings say so by name.
+
+    `prefill_tokens_per_s` is of the tier's profile.
+    """
     if isinstance(tier.engine, SimulatedEngine):
         from deployments.simulated import Simulated
 
@@ -52,16 +55,16 @@ def make_engine(tier: Tier, home: Path) -> EngineKind:
     from deployments.vllm_engine import Vllm
     from deployments.weights import prepare
 
-    return Vllm(tier, prepare(tier, home, SilentProgress()))
+    return Vllm(tier, prepare(tier, home, SilentProgress()), prefill_tokens_per_s)
 
 
 class Engine:
     """A replica of one tier."""
 
-    def __init__(self, tier: Tier, home: Path, log_level: str) -> None:
+    def __init__(self, tier: Tier, home: Path, log_level: str, prefill_tokens_per_s: float) -> None:
         environment.collect_garbage_seldom()
         log.set_up(log_level)
-        self._engine = make_engine(tier, home)
+        self._engine = make_engine(tier, home, prefill_tokens_per_s)
 
     async def __serve_build_asgi_app__(self) -> Any:
         """Called by Serve once, before the replica counts as running."""

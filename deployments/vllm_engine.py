@@ -14,6 +14,7 @@ from prometheus_client import REGISTRY, generate_latest
 from autoscale.observe import Report
 from core.errors import HansomError
 from core.settings import Tier, VllmEngine
+from deployments import late_last
 from deployments.load import LoadTeller, Queue, Totals
 from deployments.meter import Meter, note_ends
 from deployments.weights import engine_arguments
@@ -34,11 +35,15 @@ READ = ("vllm:num_requests_running", "vllm:kv_cache_usage_perc", *_TOTALS)
 
 
 class Vllm:
-    """One vLLM engine for one tier; `folder` holds its weights."""
+    """One vLLM engine for one tier; `folder` holds its weights.
 
-    def __init__(self, tier: Tier, folder: Path) -> None:
+    `prefill_tokens_per_s` is what its profile says, for an SLO that depends on the prompt.
+    """
+
+    def __init__(self, tier: Tier, folder: Path, prefill_tokens_per_s: float) -> None:
         self._tier = tier
         self._folder = folder
+        self._prefill_tokens_per_s = prefill_tokens_per_s
         self._llm: Any = None
         self.meter: Meter
         self._teller: LoadTeller
@@ -51,7 +56,7 @@ class Vllm:
         from vllm.usage.usage_lib import UsageContext
         from vllm.v1.engine.async_llm import AsyncLLM
 
-        args = server_arguments(self._tier, self._folder)
+        args = server_arguments(self._tier, self._folder, self._prefill_tokens_per_s)
         config = AsyncEngineArgs.from_cli_args(args).create_engine_config(
             UsageContext.OPENAI_API_SERVER
         )
@@ -122,7 +127,7 @@ def samples(names: tuple[str, ...]) -> dict[str, float]:
     return found
 
 
-def server_arguments(tier: Tier, folder: Path) -> Namespace:
+def server_arguments(tier: Tier, folder: Path, prefill_tokens_per_s: float) -> Namespace:
     """vLLM's server arguments for a tier: its defaults, then ours, then the settings'.
 
     Raises `HansomError` when `engine.args` names something that vLLM does not know.
@@ -139,12 +144,18 @@ def server_arguments(tier: Tier, folder: Path) -> Namespace:
         "enable_prompt_tokens_details": True,
         "disable_uvicorn_access_log": True,
         "disable_fastapi_docs": True,
-        # First come, first served within a lane: every call has the priority of its lane.
+        # Every call has the priority of its lane.
         "scheduling_policy": "priority",
     }
+    if tier.scaling.late_last:
+        ours["scheduler_cls"] = late_last.SCHEDULER
+        ours["additional_config"] = late_last.told(tier.scaling.slo, prefill_tokens_per_s)
     if tier.tensor_parallel_size > 1:
         ours["distributed_executor_backend"] = "mp"
     chosen = ours | dict(engine_arguments(tier.quantization)) | tier.engine.args
+    own = tier.engine.args.get("additional_config")
+    if isinstance(own, dict):
+        chosen["additional_config"] = ours.get("additional_config", {}) | own
     unknown = sorted(name for name in chosen if not hasattr(args, name))
     if unknown:
         raise HansomError(

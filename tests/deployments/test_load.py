@@ -186,7 +186,7 @@ async def test_a_vllm_report_is_made_of_its_own_metrics(monkeypatch: pytest.Monk
     made(Histogram, "time_to_first_token_seconds").observe(0.4)
     made(Histogram, "inter_token_latency_seconds").observe(0.02)
     prompts = made(Counter, "prompt_tokens")
-    one = vllm_engine.Vllm(settings_of().tiers[0], Path())
+    one = vllm_engine.Vllm(settings_of().tiers[0], Path(), 1000.0)
     one._llm = SimpleNamespace(output_processor=OutputProcessor())
     one.meter = meter = Meter(app)
     one._teller = LoadTeller(meter)

@@ -8,6 +8,8 @@ comes out as the engine serves it.
 
 import asyncio
 import math
+import threading
+import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +27,7 @@ from autoscale.profile import EngineProfile
 from autoscale.profiles import pick
 from bench.replay_truth import Pair, arrivals, replayed, serve, steady
 from cli.plan_calibrate import kv_tokens_of
+from core.scaling import Slo
 from deployments import environment
 from deployments.meter import USAGE_PATH
 from ledger.line import LedgerLine, Outcome
@@ -33,6 +36,7 @@ from tests.deployments.serving import ROOT, Serving, free_port, wait
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(900)]
 
+SLO = {"ttft_s": 3.0}
 LONG = {"max_tokens": 1500, "ignore_eos": True}
 
 
@@ -45,7 +49,7 @@ def serving() -> Iterator[Serving]:
     config: dict[str, Any] = yaml.safe_load((ROOT / "config" / "laptop.yaml").read_text())
     config["tiers"] = config["tiers"][:1]
     small = config["tiers"][0]
-    small |= {"replicas": {"min": 0, "max": 1}, "scaling": {"idle_s": 3600.0}}
+    small |= {"replicas": {"min": 0, "max": 1}, "scaling": {"idle_s": 3600.0, "slo": SLO}}
     small["engine"]["args"]["max_num_batched_tokens"] = 512
     small["engine"]["env"]["OMP_NUM_THREADS"] = "1"
     config |= {"router": {"strategy": "heuristic"}, "server": {"port": free_port()}}
@@ -246,6 +250,44 @@ def test_batch_calls_that_wait_let_interactive_ones_by(serving: Serving) -> None
     # Sixteen had begun; of the twenty that waited before the four none ends before them.
     assert all(ended.index(f"now {n}") < 20 for n in range(4)), ended
     assert len(ended) == 40
+
+
+def test_calls_that_are_late_let_those_in_time_by(serving: Serving) -> None:
+    """One seat gets free for six calls, of which three have waited for most of their SLO."""
+    wait(lambda: reported(serving)["running"] == 0, 30)
+    ended: list[str] = []
+    first, all_ = threading.Event(), threading.Event()
+    hello = [{"role": "user", "content": "Count up from one."}]
+
+    def sit(leave: threading.Event) -> None:
+        asked = {"model": "small", "messages": hello, "stream": True, "temperature": 1.0} | LONG
+        url = f"{serving.url}/v1/chat/completions"
+        with httpx.stream("POST", url, json=asked, timeout=120) as answer:
+            for _ in answer.iter_lines():
+                if leave.is_set():
+                    return
+
+    def call(name: str) -> None:
+        ask(serving, text=name, max_tokens=1)
+        ended.append(name)
+
+    with ThreadPoolExecutor(30) as threads:
+        try:
+            asked = [threads.submit(sit, all_ if n else first) for n in range(16)]
+            wait(lambda: reported(serving)["running"] == 16, 60)
+            asked += [threads.submit(call, f"late {n}") for n in range(3)]
+            wait(lambda: reported(serving)["waiting"] == 3, 60)
+            time.sleep(Slo.model_validate(SLO).late_after_s(0, 1.0) + 0.2)
+            asked += [threads.submit(call, f"timely {n}") for n in range(3)]
+            wait(lambda: reported(serving)["waiting"] == 6, 60)
+            first.set()
+            wait(lambda: len(ended) == 6, 60)
+        finally:
+            first.set()
+            all_.set()
+        for one in asked:
+            one.result()
+    assert [name.split()[0] for name in ended] == ["timely"] * 3 + ["late"] * 3, ended
 
 
 def kv_tokens(serving: Serving) -> int:
