@@ -62,7 +62,8 @@ class BatchScaling(Frozen):
 class Scaling(Frozen):
     """How the replicas of one tier follow its load; the bounds are the tier's `replicas`.
 
-    With `late_last` calls that can keep the SLO go before those that are late. Known peaks are in local time, `utc_offset_h` ahead of UTC.
+    With `late_last` calls that can keep the SLO go before those that are late. Known peaks are in
+    local time, `utc_offset_h` ahead of UTC.
     """
 
     slo: Slo = Slo()
