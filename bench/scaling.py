@@ -1,6 +1,7 @@
 """Every scaling policy on five workloads, each at one setting: the table of docs/autoscaling.md.
 
     python -m bench.scaling [--workloads azweek,...] [--policies ours,ray:8,...] [--seeds 0,1]
+        [--routing prefix] [--order fcfs]
 
 A policy may carry its number: `ray:8` is Ray's default with 8 requests for each replica,
 `ours:0.6` a utilisation, `fixed:20` so many replicas, `foresight:0.85` a utilisation. The one
