@@ -1,9 +1,10 @@
 """Replicas of one tier as a replay moves them: continuous batching, step by step, compiled.
 
-Promises: a request waits in its replica's queue, first come first served, until its whole KV cache
-(prompt and answer) can be reserved; its prompt is then prefilled in chunks, its last chunk yields
-the first token, and each later step one more, as vLLM V1 schedules: every decoding sequence takes
-one token of the budget `chunk_tokens` first, prompts fill the rest in order of arrival. A step
+Promises: a request waits in its replica's queue until its whole KV cache (prompt and answer) can be
+reserved, and nobody behind it overtakes it for being smaller; `autoscale.engine_queue` has the
+order. Its prompt is then prefilled in chunks, its last chunk yields the first token, and each later
+step one more, as vLLM V1 schedules: every decoding sequence takes one token of the budget
+`chunk_tokens` first, prompts fill the rest in the order in which they were admitted. A step
 takes what `autoscale.profile` says, for the sequences and the KV tokens that are in it when it
 begins; who arrives meanwhile joins the next one. Stretches in which the batch stays the same are
 taken at once: their sum is closed, so nothing is rounded but floating point.
@@ -18,6 +19,7 @@ import numpy as np
 
 from autoscale.engine_compiled import compiled
 from autoscale.engine_prefix import found_blocks, leave, use
+from autoscale.engine_queue import next_up, take, turn_s
 from autoscale.engine_state import BLOCK_TOKENS, ENDS, IDS, JOINS, NONE, Constants, Ints, Records
 
 
@@ -79,23 +81,23 @@ def _finish(one: Any, marks: Ints, request: Any, blocks: Ints, k: Constants) -> 
 
 
 @compiled
-def _fits(one: Any, head: Any, k: Constants) -> bool:
-    """Whether the head of the queue may be admitted."""
+def _fits(one: Any, request: Any, k: Constants) -> bool:
+    """Whether a request may be admitted."""
     sequences = one.decoding + one.joining + (1 if one.partial >= 0 else 0)
-    need = head.input_tokens + head.output_tokens
+    need = request.input_tokens + request.output_tokens
     return sequences < k.max_sequences and one.reserved + need <= k.kv_tokens  # type: ignore[no-any-return]
 
 
 @compiled
-def _admit(one: Any, marks: Ints, q: Records, blocks: Ints) -> None:
-    """The head of the queue is the one whose prompt is prefilled next."""
-    first = q[one.head]
+def _admit(one: Any, marks: Ints, q: Records, blocks: Ints, i: int) -> None:
+    """Request i leaves the queue: its prompt is prefilled next."""
+    first = q[i]
     need = first.input_tokens + first.output_tokens
     found = found_blocks(one, marks, first, blocks)
     use(marks, first, blocks, found)
     cached = found * BLOCK_TOKENS
-    one.partial, one.partial_done = one.head, cached
-    one.head = first.behind
+    one.partial, one.partial_done = i, cached
+    take(one, q, i)
     one.waiting -= 1
     one.waiting_kv -= need
     one.waiting_tokens += first.cached - cached
@@ -114,9 +116,10 @@ def _begin_step(one: Any, lists: Ints, marks: Ints, q: Records, blocks: Ints, k:
     one.joining = 0
     while room > 0:
         if one.partial < 0:
-            if one.head < 0 or not _fits(one, q[one.head], k):
+            i = next_up(one, q, k)
+            if i < 0 or not _fits(one, q[i], k):
                 break
-            _admit(one, marks, q, blocks)
+            _admit(one, marks, q, blocks, i)
         tokens = q[one.partial].input_tokens
         take = min(room, tokens - one.partial_done)
         room -= take
@@ -203,9 +206,12 @@ def advance(
         if one.clock_s >= until_s:
             return
         n = one.decoding
-        stuck = n >= k.chunk_tokens or (
-            one.partial < 0 and (one.head < 0 or not _fits(one, q[one.head], k))
-        )
+        same_s = until_s
+        stuck = n >= k.chunk_tokens
+        if not stuck and one.partial < 0:
+            i = next_up(one, q, k)
+            stuck = i < 0 or not _fits(one, q[i], k)
+            same_s = min(until_s, turn_s(one, q, k))
         if not stuck:
             _begin_step(one, lists, marks, q, blocks, k)
             continue
@@ -213,7 +219,7 @@ def advance(
             return
         first_s, growth_s = _step_s(k, n, one.kv, 0), k.per_kv_token_s * n
         most = lists[ENDS, 0] - one.ticks
-        steps = _whole_steps(first_s, growth_s, until_s - one.clock_s, most)
+        steps = _whole_steps(first_s, growth_s, same_s - one.clock_s, most)
         if steps == 0:
             _begin_step(one, lists, marks, q, blocks, k)
             continue

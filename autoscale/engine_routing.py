@@ -14,6 +14,7 @@ from typing import Any
 from autoscale.engine_compiled import compiled
 from autoscale.engine_model import advance
 from autoscale.engine_prefix import found_blocks
+from autoscale.engine_queue import enqueue
 from autoscale.engine_state import BLOCK_TOKENS, NONE, REFUSED, Constants, Floats, Ints, Records
 
 POW2, ONGOING, TOKENS, PREFIX = 0, 1, 2, 3
@@ -24,15 +25,12 @@ FULL_TOKENS = 1 << 40
 
 
 @compiled
-def _enqueue(one: Any, marks: Ints, q: Records, blocks: Ints, i: int, now_s: float) -> None:
+def _queue(one: Any, marks: Ints, q: Records, blocks: Ints, i: int, now_s: float) -> None:
     request = q[i]
-    if not one.stepping and one.head < 0 and one.decoding == 0 and one.partial < 0:
+    idle = one.head < 0 and one.late_head < 0 and one.decoding == 0 and one.partial < 0
+    if idle and not one.stepping:
         one.clock_s = max(one.clock_s, now_s)
-    if one.head < 0:
-        one.head = i
-    else:
-        q[one.tail].behind = i
-    one.tail = i
+    enqueue(one, q, i)
     one.waiting += 1
     request.cached = _cached(one, marks, request, blocks)
     one.waiting_tokens += request.input_tokens - request.cached
@@ -121,7 +119,7 @@ def run(
         else:
             r = _choose(s, lists, marks, q, blocks, k, open_, routed, at_s, routing, draws[routed])
             request.slot = r
-            _enqueue(s[r], marks[r], q, blocks, routed, at_s)
+            _queue(s[r], marks[r], q, blocks, routed, at_s)
         routed += 1
     for r in busy:
         advance(s[r], lists[r], marks[r], q, blocks, k, until_s)

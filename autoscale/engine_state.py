@@ -5,12 +5,14 @@ Records, because compiled code passes one array for all fields: with an array fo
 of a replay went into passing arrays.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autoscale.profile import EngineProfile
+from autoscale.profile import EngineProfile, Slo
+from core.scaling import LATE_SHARE, OVERDUE_S
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -25,7 +27,7 @@ REQUEST = np.dtype(
         ("at_s", np.float64),
         ("input_tokens", np.int64),
         ("output_tokens", np.int64),
-        ("behind", np.int64),  # who is next in the same replica's queue, or NONE
+        ("behind", np.int64),  # who is next in the same queue of a replica, or NONE
         ("first_s", np.float64),  # nan until its first token
         ("done_s", np.float64),  # nan until its last
         ("slot", np.int64),  # its replica's row; NONE until it is routed, or REFUSED
@@ -49,6 +51,8 @@ SLOT = np.dtype(
         ("chunk", np.int64),  # prompt tokens in this step
         ("head", np.int64),
         ("tail", np.int64),
+        ("late_head", np.int64),  # the queue of those who are late
+        ("late_tail", np.int64),
         ("waiting", np.int64),
         ("waiting_tokens", np.int64),  # of prompts, neither prefilled nor cached; of `partial`, too
         ("waiting_kv", np.int64),
@@ -74,7 +78,7 @@ ENDS, IDS, JOINS = 0, 1, 2
 
 
 class Constants(NamedTuple):
-    """An `EngineProfile` as the compiled code takes it."""
+    """An `EngineProfile` as the compiled code takes it, and when a request in a queue is late."""
 
     base_s: float
     per_sequence_s: float
@@ -83,11 +87,14 @@ class Constants(NamedTuple):
     chunk_tokens: int
     kv_tokens: int
     max_sequences: int
+    late_s: float = math.inf
+    late_per_token_s: float = 0.0
+    overdue_s: float = math.inf
 
     @classmethod
-    def of(cls, profile: EngineProfile) -> "Constants":
-        """These of a profile's."""
-        return cls(
+    def of(cls, profile: EngineProfile, late_of: Slo | None = None) -> "Constants":
+        """These of a profile's; without an SLO to be late of, first come is first served."""
+        plain = cls(
             profile.base_s,
             profile.per_sequence_s,
             profile.per_kv_token_s,
@@ -95,6 +102,14 @@ class Constants(NamedTuple):
             profile.chunk_tokens,
             profile.kv_tokens,
             profile.max_sequences,
+        )
+        if late_of is None:
+            return plain
+        per_token_s = late_of.ttft_factor / profile.prefill_tokens_per_s
+        return plain._replace(
+            late_s=LATE_SHARE * late_of.ttft_s,
+            late_per_token_s=LATE_SHARE * per_token_s,
+            overdue_s=OVERDUE_S,
         )
 
 
@@ -119,7 +134,7 @@ def new_requests(
 def new_slots(replicas: int) -> Records:
     """R idle replicas (R,)."""
     made = np.zeros(replicas, SLOT)
-    for name in ("partial", "head", "tail"):
+    for name in ("partial", "head", "tail", "late_head", "late_tail"):
         made[name] = NONE
     return made
 

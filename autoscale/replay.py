@@ -9,7 +9,7 @@ live signal; the time that a gateway or a network takes.
 """
 
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 
@@ -26,6 +26,8 @@ Routing = Literal["prefix", "tokens", "ongoing", "pow2"]
 ROUTINGS: dict[Routing, int] = {
     "prefix": PREFIX, "tokens": TOKENS, "ongoing": ONGOING, "pow2": POW2,
 }  # fmt: skip
+Order = Literal["late-last", "fcfs"]
+ORDERS: tuple[Order, ...] = get_args(Order)
 GRACE_S = 6 * 3600.0
 
 
@@ -42,7 +44,8 @@ class Setup:
 
     `initial` replicas are ready at second 0. Requests of the first `warmup_s`, or of the first
     quarter of a shorter trace, are served but not judged. `instant` leaves out all start-up times.
-    The bounds are the scalers' own; the replay itself keeps to `max_replicas` alone.
+    `order` is that of an engine's queue: late ones go last, or first come is first served. The
+    bounds are the scalers' own; the replay itself keeps to `max_replicas` alone.
     """
 
     profile: EngineProfile
@@ -56,6 +59,7 @@ class Setup:
     min_replicas: int = 1
     max_replicas: int = 200
     instant: bool = False
+    order: Order = "late-last"
 
 
 def replay(trace: Trace, scaler: Scaler, setup: Setup) -> Result:
@@ -81,7 +85,8 @@ class _Replay:
         )
         self._blocks = shared.ids
         self._draws = rng.random((len(trace), 2))
-        self._constants = Constants.of(setup.profile)
+        late_of = setup.slo if setup.order == "late-last" else None
+        self._constants = Constants.of(setup.profile, late_of)
         blocks = int(shared.ids.max(initial=-1)) + 1
         self._fleet = Fleet(setup.profile, setup.node_idle_s, setup.instant, rng, blocks)
         self._fleet.begin(setup.initial)

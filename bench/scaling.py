@@ -1,6 +1,7 @@
 """Every scaling policy on five workloads, each at one setting: the table of docs/autoscaling.md.
 
     python -m bench.scaling [--workloads azweek,...] [--policies ours,ray:8,...] [--seeds 0,1]
+        [--routing prefix] [--order fcfs]
 
 A policy may carry its number: `ray:8` is Ray's default with 8 requests for each replica,
 `ours:0.6` a utilisation, `fixed:20` so many replicas, `foresight:0.85` a utilisation. The one
@@ -21,7 +22,7 @@ import pyarrow.parquet as pq
 
 from autoscale.profile import Slo
 from autoscale.profiles import pick
-from autoscale.replay import ROUTINGS, Routing, Setup
+from autoscale.replay import ORDERS, ROUTINGS, Order, Routing, Setup
 from autoscale.replay_policies import POLICIES, Choice, run
 from autoscale.trace import Trace, from_rate, read
 
@@ -114,7 +115,7 @@ def rows(args: argparse.Namespace) -> list[dict[str, Any]]:
         for seed in (int(part) for part in args.seeds.split(",")):
             trace = workload.make(args.traces, seed)
             profile = pick(PROFILES, workload.profile)
-            setup = Setup(profile, workload.slo, args.routing, seed=seed)
+            setup = Setup(profile, workload.slo, args.routing, seed=seed, order=args.order)
             for policy in args.policies.split(","):
                 row = {"workload": name, "seed": seed, "policy": policy, "requests": len(trace)}
                 row |= measure(trace, policy, setup)
@@ -167,11 +168,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--policies", default=DEFAULT)
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--routing", choices=tuple(ROUTINGS), default="pow2")
+    parser.add_argument("--order", choices=ORDERS, default=ORDERS[0])
     parser.add_argument("--traces", type=Path, default=TRACES)
     parser.add_argument("--json", type=Path, default=None)
     args = parser.parse_args(arguments)
     routing: Routing = args.routing
-    args.routing = routing
+    order: Order = args.order
+    args.routing, args.order = routing, order
     found = rows(args)
     print()
     print(table(found))

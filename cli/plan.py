@@ -40,6 +40,13 @@ class RoutingName(StrEnum):
     POW2 = "pow2"
 
 
+class OrderName(StrEnum):
+    """Who goes first in an engine's queue."""
+
+    LATE_LAST = "late-last"
+    FCFS = "fcfs"
+
+
 @plan.command("replay")
 def replay_command(
     trace: Annotated[
@@ -54,6 +61,9 @@ def replay_command(
         RoutingName,
         typer.Option(help="By tokens less cached ones, tokens, requests, or two drawn, as Ray."),
     ] = RoutingName.PREFIX,
+    order: Annotated[
+        OrderName, typer.Option(help="Of an engine's queue: late calls last, or as they came.")
+    ] = OrderName.LATE_LAST,
     replicas: Annotated[
         int | None, typer.Option(min=0, help="Of the fixed fleet; what the peak needs if left out.")
     ] = None,
@@ -95,7 +105,7 @@ def replay_command(
         raise HansomError(f"--min-replicas {min_replicas} is above --max-replicas {max_replicas}.")
     setup = Setup(
         pick(profiles, profile), slo, routing.value, seed=seed,
-        min_replicas=min_replicas, max_replicas=max_replicas,
+        min_replicas=min_replicas, max_replicas=max_replicas, order=order.value,
     )  # fmt: skip
     asked = Asked(trace, scale, policy.value, replicas, target, setup)
     show(asked, plot, as_json=as_json)

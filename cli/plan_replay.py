@@ -55,6 +55,7 @@ def _told(asked: Asked, trace: Trace, found: dict[Policy, Result]) -> dict[str, 
         "scale": asked.scale,
         "profile": asked.setup.profile.name,
         "routing": asked.setup.routing,
+        "order": asked.setup.order,
         "seed": asked.setup.seed,
         "remark": trace.remark,
         "slo": asked.setup.slo.model_dump(),
@@ -96,7 +97,7 @@ def _print(asked: Asked, trace: Trace, found: dict[Policy, Result]) -> None:
     console.print(
         f"[dim]SLO: TTFT {slo.ttft_s:g} s{alone}, TPOT {1000 * slo.tpot_s:g} ms; the first "
         f"{first.requests - first.judged:,} requests are not judged. {setup.profile.name}, "
-        f"routing by {setup.routing}, seed {setup.seed}. USD at "
+        f"routing by {setup.routing}, order {setup.order}, seed {setup.seed}. USD at "
         f"{setup.profile.usd_per_hour:g} an hour and replica.[/dim]"
     )
     if trace.remark:

@@ -1,9 +1,9 @@
 """One replica, step by step in plain Python: what the compiled engine must come to."""
 
-from collections import deque
+import math
 from dataclasses import dataclass, field
 
-from autoscale.profile import EngineProfile
+from autoscale.profile import EngineProfile, Slo
 
 
 @dataclass
@@ -32,11 +32,16 @@ def serve(
     inputs: list[int],
     outputs: list[int],
     cached: list[int] | None = None,
+    late_of: Slo | None = None,
+    overdue_s: float = math.inf,
 ) -> Served:
-    """All on one replica, first come first served; `cached` prompt tokens are not prefilled."""
+    """All on one replica; `cached` prompt tokens are not prefilled.
+
+    First come, first served; with `late_of` late ones go last, and first once overdue.
+    """
     n = len(at_s)
     made = Served([float("nan")] * n, [float("nan")] * n)
-    queue: deque[int] = deque()
+    queue: list[int] = []
     prefilled, produced = list(cached or [0] * n), [0] * n
     running: list[int] = []
     came, now_s = 0, 0.0
@@ -46,6 +51,10 @@ def serve(
         while came < n and at_s[came] <= now_s:
             queue.append(came)
             came += 1
+        if late_of:
+            queue = _ordered(
+                profile, late_of, overdue_s, queue, {i: now_s - at_s[i] for i in queue}, inputs
+            )
         decoding = [i for i in running if prefilled[i] == inputs[i]]
         takes = _takes(profile, running, queue, inputs, outputs, prefilled)
         chunk, sequences = sum(takes.values()), len(decoding) + len(takes)
@@ -66,10 +75,27 @@ def serve(
     return made
 
 
+def _ordered(
+    profile: EngineProfile,
+    late_of: Slo,
+    overdue_s: float,
+    queue: list[int],
+    waits_s: dict[int, float],
+    inputs: list[int],
+) -> list[int]:
+    """The queue as it is admitted in this step."""
+    rate = profile.prefill_tokens_per_s
+    came = sorted(queue)
+    late = [i for i in came if waits_s[i] > late_of.late_after_s(inputs[i], rate)]
+    overdue = [i for i in late if waits_s[i] > overdue_s]
+    rest = [i for i in late if i not in overdue]
+    return overdue + [i for i in came if i not in late] + rest
+
+
 def _takes(
     profile: EngineProfile,
     running: list[int],
-    queue: deque[int],
+    queue: list[int],
     inputs: list[int],
     outputs: list[int],
     prefilled: list[int],
@@ -87,7 +113,7 @@ def _takes(
         full = reserved + inputs[i] + outputs[i] > profile.kv_tokens
         if full or len(running) == profile.max_sequences:
             break
-        running.append(queue.popleft())
+        running.append(queue.pop(0))
         takes[i] = min(room, inputs[i] - prefilled[i])
         room -= takes[i]
     return {i: take for i, take in takes.items() if take}

@@ -13,7 +13,7 @@ from autoscale.engine_state import (
     new_requests,
     new_slots,
 )
-from autoscale.profile import EngineProfile
+from autoscale.profile import EngineProfile, Slo
 
 PROFILE = EngineProfile(
     name="p",
@@ -33,7 +33,10 @@ WIDE = PROFILE.model_copy(update={"kv_tokens": 8000, "chunk_tokens": 700})
 
 
 class Engine:
-    """So many replicas, and requests in order of arrival; `prompts` are the ids of their blocks."""
+    """So many replicas, and requests in order of arrival; `prompts` are the ids of their blocks.
+
+    Late are those who are late of the SLO `late_of`; without it first come is first served.
+    """
 
     def __init__(
         self,
@@ -45,6 +48,8 @@ class Engine:
         routing: int = ONGOING,
         profile: EngineProfile = PROFILE,
         prompts: list[list[int]] | None = None,
+        late_of: Slo | None = None,
+        overdue_s: float | None = None,
     ) -> None:
         prompts = prompts or [[] for _ in at_s]
         starts = np.cumsum([0, *map(len, prompts)])
@@ -54,7 +59,9 @@ class Engine:
         self.lists = new_lists(replicas, profile.max_sequences)
         self.marks = new_marks(replicas, int(self.blocks.max(initial=-1)) + 1)
         self.routed, self.now_s = 0, 0.0
-        self._constants, self._routing = Constants.of(profile), routing
+        self._constants, self._routing = Constants.of(profile, late_of), routing
+        if overdue_s is not None:
+            self._constants = self._constants._replace(overdue_s=overdue_s)
         self._all = np.arange(replicas)
         self._draws = np.random.default_rng(0).random((len(self.q), 2))
 
@@ -77,11 +84,14 @@ def served(
     routing: int = ONGOING,
     profile: EngineProfile = PROFILE,
     prompts: list[list[int]] | None = None,
+    late_of: Slo | None = None,
+    overdue_s: float | None = None,
 ) -> Records:
     """All of them, served; `looks_s` are moments at which somebody looks."""
     engine = Engine(
         at_s, inputs, outputs,
         replicas=replicas, routing=routing, profile=profile, prompts=prompts,
+        late_of=late_of, overdue_s=overdue_s,
     )  # fmt: skip
     for until_s in (*sorted(looks_s), 1e9):
         engine.move(until_s)

@@ -8,8 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from autoscale.replay import Setup
 from autoscale.replay_policies import Choice
-from bench.scaling import DAY_S, TUESDAY, azure_tuesday, choice, main, table
+from autoscale.trace import Trace
+from bench.scaling import DAY_S, TUESDAY, azure_tuesday, choice, main, measure, table
 
 
 @pytest.mark.parametrize(
@@ -79,3 +81,19 @@ def test_a_part_can_be_run_alone(folder: Path, capsys: pytest.CaptureFixture[str
     told = capsys.readouterr().out
     assert "azconv_x12    seed 0 fixed:2" in told
     assert "| ray:8 | " in told and "mooncake" not in told
+
+
+@pytest.mark.parametrize(("words", "order"), [([], "late-last"), (["--order", "fcfs"], "fcfs")])
+def test_the_order_of_a_queue_can_be_chosen(
+    words: list[str], order: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    seen = []
+
+    def keep(trace: Trace, text: str, setup: Setup) -> dict[str, Any]:
+        seen.append(setup.order)
+        return measure(trace, text, setup)
+
+    monkeypatch.setattr("bench.scaling.measure", keep)
+    part = ["--workloads", "azconv_x12", "--policies", "fixed:2", "--traces", str(folder)]
+    main([*part, *words])
+    assert seen == [order]

@@ -83,6 +83,15 @@ def test_options_reach_the_replay(trace: Path):
     assert by_two["ttft_s_p95"] != found["ttft_s_p95"]
 
 
+def test_the_order_of_a_queue_reaches_the_replay_and_is_told(trace: Path):
+    """One replica has a little too much to do: in order of arrival many are late, else a few."""
+    one = ("--policy", "fixed", "--replicas", 1, "--scale", 2.4)
+    late, plain = (told(trace, *one, *order) for order in ((), ("--order", "fcfs")))
+    assert (late["order"], plain["order"]) == ("late-last", "fcfs")
+    assert plain["slo_attainment"] < 0.7 < 0.9 < late["slo_attainment"]
+    assert late["ttft_s_p99"] > plain["ttft_s_p99"]
+
+
 def test_a_trace_that_knows_its_prompts_tells_what_was_cached(trace: Path, tmp_path: Path):
     """Every prompt begins with the same 512 tokens."""
     table = pq.read_table(trace)
