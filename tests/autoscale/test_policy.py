@@ -414,6 +414,6 @@ def test_what_is_remembered_stays_small():
         work = 3.0 + 2 * math.sin(n / 40) + (20.0 if n % 500 == 0 else 0.0)
         seen = view(n * 5.0, 6, 6, traffic=arrivals(work))
         _, memory = decide(seen, memory, RULES, PROFILE)
-        if n == 5_000:
+        if n == 4_999:
             size = len(json.dumps(dump(memory)))
     assert len(json.dumps(dump(memory))) <= 1.2 * size < 20_000
