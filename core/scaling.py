@@ -5,9 +5,9 @@ reach on the traces. What the words mean in the decision is told in `autoscale.p
 """
 
 from collections.abc import Mapping
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from core.frozen import Frozen
 
@@ -91,14 +91,6 @@ class Scaling(Frozen):
     batch: BatchScaling = BatchScaling()
     known_peaks: tuple[KnownPeak, ...] = ()
     utc_offset_h: float = Field(0.0, ge=-12, le=14)
-
-    @model_validator(mode="after")
-    def _burst_holds_longer(self) -> Self:
-        if self.burst_hold_s < self.hold_s:
-            raise ValueError(
-                f"burst_hold_s ({self.burst_hold_s:g}) must not be below hold_s ({self.hold_s:g})"
-            )
-        return self
 
 
 class Cluster(Frozen):

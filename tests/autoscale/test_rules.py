@@ -1,7 +1,6 @@
 """Bounds, cost and known peaks."""
 
 import pytest
-from pydantic import ValidationError
 
 from autoscale.rules import ScalingRules, rules_of
 from core.scaling import Scaling
@@ -54,11 +53,6 @@ def test_the_cost_cap_is_whole_replicas_and_never_below_the_least():
 
 def test_the_risk_floor_keeps_a_tier_from_sleeping():
     assert ScalingRules(0, 5, scaling(risk_floor=2)).floor == 2
-
-
-def test_a_burst_hold_below_the_hold_is_refused():
-    with pytest.raises(ValidationError, match="must not be below hold_s"):
-        Scaling(hold_s=3600.0)
 
 
 def test_a_tiers_rules_are_its_settings():
