@@ -260,12 +260,16 @@ def _loosened(state: State, budget: Budget) -> tuple[State, str]:
     if now is Level.LOOSE or record.alarmed(budget):
         return state, ""
     if now is Level.OFF and record.all.below(budget.limit):
-        # What was probed are the hits of the strict level: its record starts with them.
-        state = _entered(state.with_record(now, Record()), Level.STRICT, record.all)
+        # What was probed are the hits of the strict level: its record starts with them, and with
+        # what came in late for it.
+        known = record.all.plus(state.records[Level.STRICT].all)
+        state = _entered(state.with_record(now, Record()), Level.STRICT, known)
         return state, _below(record.all, budget)
-    whole = record.all.plus(state.past)
+    late = state.records[Level.LOOSE].all  # of hits that were served before it was left
+    past = state.past.plus(late)
+    whole = record.all.plus(past)
     if now is Level.STRICT and whole.below(budget.limit):
-        return _entered(state, Level.LOOSE, Tally()), _below(whole, budget)
+        return _entered(replace(state, past=past), Level.LOOSE, Tally()), _below(whole, budget)
     return state, ""
 
 

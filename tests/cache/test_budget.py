@@ -320,3 +320,16 @@ def test_a_class_that_turns_bad_is_found_out_at_the_floor() -> None:
         bad = Traffic(state=good.state).run(chances(0.05, 0.05), 8_000, random)
         assert bad.level is Level.OFF
         assert bad.excess <= 100
+
+
+def test_what_came_in_late_for_a_level_that_was_left_counts_before_it_is_entered_again() -> None:
+    limit = Budget(0.1)
+    good = State(level=Level.STRICT).with_record(Level.STRICT, Record(all=Tally(300)))
+    loosened, change = settle(good, limit)
+    assert change is not None and change.after is Level.LOOSE
+    bad = good.with_record(Level.LOOSE, Record(all=Tally(40, 40)))
+    kept, change = settle(bad, limit)
+    assert change is None and level(kept, limit) is Level.STRICT
+    few = good.with_record(Level.LOOSE, Record(all=Tally(4, 1)))
+    loosened, change = settle(few, limit)
+    assert change is not None and loosened.past == Tally(4, 1)
