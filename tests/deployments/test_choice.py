@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoscale import engine_model
+from autoscale import engine_routing
 from cache.prefix import BLOCK_TOKENS, NO_PROMPT, Prompt
 from deployments.choice import RUNNING_TOKENS, Choice, Pace, Sent
 
@@ -22,7 +22,7 @@ def prompt(tokens: int, name: int = 0) -> Prompt:
 
 
 def test_the_replay_counts_with_the_same_weight() -> None:
-    assert RUNNING_TOKENS == engine_model.RUNNING_TOKENS
+    assert RUNNING_TOKENS == engine_routing.RUNNING_TOKENS
 
 
 def test_a_short_prompt_does_not_wait_behind_a_long_one() -> None:

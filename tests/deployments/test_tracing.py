@@ -402,7 +402,7 @@ async def test_a_trace_leaves_no_garbage_in_a_cycle(tmp_path: Path) -> None:
         tracing.begin(CHAT, {}).end(200)
         gc.disable()
         try:
-            found = [one for one in gc.get_objects() if isinstance(one, RecordedTrace | LeftOut)]
+            found = [one for one in gc.get_objects() if type(one) in (RecordedTrace, LeftOut)]
         finally:
             gc.enable()
         await tracing.close(1.0)
