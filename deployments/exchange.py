@@ -40,7 +40,7 @@ class Connections:
     ) -> "Exchange":
         """Send a request and wait for the head of its answer.
 
-        `on_first` is called when the first bytes of the answer's body have come.
+        `on_first` is called when the first bytes of a body have come, of a 200 alone.
         Raises `ReplicaGone`, here or later while reading, also when nothing has come for
         `stall_timeout_s`; `TimeoutError` when `timeout_s` has passed, counted from now.
         """
@@ -171,7 +171,7 @@ class Exchange:
     def data(self, block: bytes) -> None:
         """A part of the body has come."""
         self._heard_s = self._loop.time()
-        if self._on_first is not None:
+        if self._on_first is not None and self.status == 200:
             self._on_first()
             self._on_first = None
         self._blocks.append(block)

@@ -7,9 +7,11 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+from aiohttp import web
+
 from cache.prefix import read as read_prompt
 from core.call import Call
-from tests.deployments.engines import Engine, answers
+from tests.deployments.engines import Engine, answers, refuses
 from tests.deployments.rig import at_home, call, rig
 
 TURN = "Where to? Take the road along the river, please. " * 40
@@ -72,3 +74,21 @@ async def test_the_policy_is_told_which_tier_has_read_a_prompt(tmp_path: Path) -
         longer = read_prompt({"messages": talk("Ada", 2)})
         assert path.tiers["small"].resident(longer) == 0.0
         assert 0.4 < path.tiers["large"].resident(longer) < 0.6
+
+
+async def test_an_error_is_no_sign_that_prompts_before_it_were_read(tmp_path: Path) -> None:
+    async def act(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        return await (refuses(503) if "bad" in body else answers(wait_s=0.5))(request, body)
+
+    long = [{"role": "user", "content": "x" * 80_000}]
+    async with rig(tmp_path, [Engine(act)]) as path:
+        tier = path.tiers["small"]
+        first = asyncio.create_task(path.ask(small(stream=True, messages=long)))
+        await asyncio.sleep(0.05)
+        refused = await tier.post(tier.choose(), "/v1/chat/completions", b'{"bad": 1}', {}, 5.0)
+        assert await refused.read() and refused.status == 503
+        refused.close()
+        load = tier._choice._loads["r0"]
+        assert load.sent - load.prefilled > 10_000
+        await first
+        assert load.sent == load.prefilled
