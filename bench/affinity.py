@@ -17,7 +17,6 @@ import itertools
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -34,6 +33,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cache.prefix import Prompt, read
+from core.free_port import free_port
 from core.settings import Tier, VllmEngine, load
 from deployments.choice import Choice, Pace
 from deployments.exchange import Connections
@@ -139,7 +139,7 @@ def engines(config: Path, tier: Tier, count: int) -> Iterator[list[Replica]]:
     """Engines of a tier that answer."""
     assert isinstance(tier.engine, VllmEngine)
     own = os.environ | tier.engine.env | {"OMP_NUM_THREADS": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
-    ports = [_free_port() for _ in range(count)]
+    ports = [free_port() for _ in range(count)]
     run = [sys.executable, "-m", "bench.affinity_engine", str(config), tier.name]
     processes = [
         # One core each, and a session of its own: vLLM's core process outlives its parent.
@@ -170,12 +170,6 @@ def _await(process: "subprocess.Popen[bytes]", port: int) -> None:
         except httpx.TransportError:
             time.sleep(0.5)
     raise SystemExit(f"no engine answers after {START_S:g} s")
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 async def measure(

@@ -36,11 +36,12 @@ from bench.claims import Cell, Claim, Measured, claims_table, failures, figures_
 from bench.load import Generator, Job, percentile
 from bench.overhead import OUT, in_turns
 from bench.peer_redis import own_redis
-from bench.peers import free_port, ours, process
+from bench.peers import ours, process
 from bench.semantic_peers import PYTHON_VARIABLE
 from cache.exact import CachedAnswer, ExactCache
 from cache.redis_store import RedisStore
 from core.call import Usage
+from core.free_port import free_port
 from core.log import SystemClock
 from deployments.redis_server import RedisServer
 

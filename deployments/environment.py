@@ -8,11 +8,11 @@ This module imports nothing of Ray. Ray Serve reads its flags once, while it is 
 import gc
 import importlib.util
 import os
-import socket
 from pathlib import Path
 
 from autoscale.fit import fit, sizable
 from core.errors import SettingsError
+from core.free_port import free_ports
 from core.settings import Settings, load
 
 # One hop costs 3.5 ms with Serve's default proxy and 0.3 ms with these (docs/benchmarks.md).
@@ -67,6 +67,7 @@ def prepare(scratch: Path | None = None) -> None:
     if scratch is not None:
         haproxy = scratch / "h"
         haproxy.mkdir(parents=True, exist_ok=True)
+        metrics, stats, fallback = map(str, free_ports(3))
         flags |= LOCAL_FLAGS | {
             # One thread is enough for a gateway process; on two cores a second one won nothing.
             "RAY_SERVE_HAPROXY_NBTHREAD": str(max(1, (os.cpu_count() or 1) // 4)),
@@ -75,9 +76,9 @@ def prepare(scratch: Path | None = None) -> None:
             "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(haproxy / "metrics.sock"),
             "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(haproxy),
             "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(haproxy / "server-state"),
-            "RAY_SERVE_HAPROXY_METRICS_PORT": str(_free_port()),
-            "RAY_SERVE_HAPROXY_STATS_PORT": str(_free_port()),
-            "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(_free_port()),
+            "RAY_SERVE_HAPROXY_METRICS_PORT": metrics,
+            "RAY_SERVE_HAPROXY_STATS_PORT": stats,
+            "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": fallback,
         }
     for name, value in flags.items():
         os.environ.setdefault(name, value)
@@ -100,11 +101,3 @@ def _haproxy_flags() -> dict[str, str]:
         "HANSOM_HAPROXY": str(Path(found.origin).parent / "bin" / "haproxy"),
         "RAY_SERVE_HAPROXY_BINARY_PATH": str(Path(__file__).with_name("haproxy.sh").absolute()),
     }
-
-
-def _free_port() -> int:
-    """A port that nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -3,7 +3,8 @@
 import urllib.request
 
 from bench.load import Job, run
-from bench.peers import free_port, peer, process, vllm_flags
+from bench.peers import peer, process, vllm_flags
+from core.free_port import free_port
 from core.settings import SimulatedEngine
 
 

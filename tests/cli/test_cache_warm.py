@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from cli.cache_warm import request
 from cli.main import app
 from core.errors import HansomError
-from tests.deployments.serving import free_port
+from core.free_port import free_port
 
 
 class Endpoint(ThreadingHTTPServer):

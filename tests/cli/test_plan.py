@@ -18,9 +18,9 @@ from autoscale.profiles import pick
 from cli.main import app
 from cli.plan_calibrate import kv_tokens_of
 from core.errors import HansomError
+from core.free_port import free_port
 from core.settings import SimulatedEngine
 from deployments.simulated import Simulated
-from tests.deployments.serving import free_port
 
 ROOT = Path(__file__).parents[2]
 PROFILES = ROOT / "config" / "profiles.yaml"

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ import psutil
 import yaml
 from openai import OpenAI
 
+from core.free_port import free_port
 from ledger.line import LedgerLine
 from ledger.sql_store import SqlStore, sqlite_url
 
@@ -34,12 +34,6 @@ def simulated(**changes: Any) -> dict[str, Any]:
         tier["replicas"] = {"min": 1, "max": 1}
         tier["engine"]["context_tokens"] = 2048
     return config | {"cache": {"timeout_s": 2.0}, "server": {"port": free_port()}} | changes
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 class Serving:

@@ -9,9 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
+from core.free_port import free_port
 from ledger.line import LedgerLine, Outcome
 from ledger.sql_store import SqlStore, sqlite_url
-from tests.deployments.serving import Serving, free_port, simulated, wait
+from tests.deployments.serving import Serving, simulated, wait
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 

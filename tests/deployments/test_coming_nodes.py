@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from core.free_port import free_port
 from tests.deployments import raylets
-from tests.deployments.test_two_nodes import free_port
 
 pytestmark = [
     pytest.mark.ray,

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from core.free_port import free_port
 from tests.deployments import raylets
 from tests.deployments.lost_nodes import CLIENTS
-from tests.deployments.test_two_nodes import free_port
 
 pytestmark = [
     pytest.mark.ray,

@@ -17,8 +17,9 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from core.free_port import free_port
 from deployments import environment
-from tests.deployments.serving import ROOT, Serving, command, free_port
+from tests.deployments.serving import ROOT, Serving, command
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(900)]
 

@@ -27,12 +27,13 @@ from autoscale.profile import EngineProfile
 from autoscale.profiles import pick
 from bench.replay_truth import Pair, arrivals, replayed, serve, steady
 from cli.plan_calibrate import kv_tokens_of
+from core.free_port import free_port
 from core.scaling import Slo
 from deployments import environment
 from deployments.meter import USAGE_PATH
 from ledger.line import LedgerLine, Outcome
 from ledger.sql_store import SqlStore, sqlite_url
-from tests.deployments.serving import ROOT, Serving, free_port, wait
+from tests.deployments.serving import ROOT, Serving, wait
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(900)]
 

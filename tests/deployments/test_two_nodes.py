@@ -1,7 +1,6 @@
 """The tiers land on the node types that the settings name, and on whole groups of GPUs."""
 
 import json
-import socket
 import subprocess
 import sys
 import tempfile
@@ -9,15 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from core.free_port import free_port
 from tests.deployments import raylets
 
 pytestmark = pytest.mark.ray
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def test_each_tier_runs_on_the_node_type_its_settings_name(redis_url: str) -> None:
