@@ -64,6 +64,7 @@ return shown
 
 # set, entry | vector, id, bytes, ttl in ms, cap, links, ef up to 100,000, drawn, entry key without
 # id. Of the drawn members those that are dead go, and above the cap those with the least time left.
+# One more is drawn than looked at, as the new one may be among them.
 _KEEP = """
 local ef = math.ceil(ARGV[7] * math.max(1, (redis.call('VCARD', KEYS[1]) / 1e5) ^ 0.25))
 redis.call('VADD', KEYS[1], 'FP32', ARGV[1], ARGV[2], 'Q8', 'EF', ef, 'M', ARGV[6])
@@ -73,8 +74,8 @@ if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[4]) then
 end
 local above = redis.call('VCARD', KEYS[1]) - ARGV[5]
 local drawn = {}
-for _, id in ipairs(redis.call('VRANDMEMBER', KEYS[1], ARGV[8])) do
-  if id ~= ARGV[2] then
+for _, id in ipairs(redis.call('VRANDMEMBER', KEYS[1], ARGV[8] + 1)) do
+  if id ~= ARGV[2] and #drawn < tonumber(ARGV[8]) then
     drawn[#drawn + 1] = {id, redis.call('PTTL', ARGV[9] .. id)}
   end
 end
@@ -150,7 +151,7 @@ class RedisVectors:
     async def keep(
         self, scope_key: str, vector: NDArray[np.float32], entry: Entry, ttl_s: int, cap: int
     ) -> None:
-        """See `Nearby`. A set above its `cap`, say because that was lowered, loses up to 4 a time.
+        """See `Nearby`. A set above its `cap`, say because that was lowered, loses 4 a time.
 
         Raises `ValueError` for a vector without direction, which Redis would take.
         """
