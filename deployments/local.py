@@ -8,6 +8,7 @@ because Ray Serve reads its flags while it is imported.
 
 import logging
 import os
+import signal
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future
@@ -119,6 +120,7 @@ class LocalCluster:
         else:
             check_url(self._settings.cache.redis_url)
         self._step("starting Ray")
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         ray.init(
             address="local",
             num_cpus=max(os.cpu_count() or 1, 2),
@@ -129,6 +131,9 @@ class LocalCluster:
             namespace="hansom",
             _temp_dir=str(self._scratch),
         )
+        # Ray takes SIGTERM from whoever starts it, and aborts on it: nothing would be stopped.
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         server = self._settings.server
         serve.start(http_options=HTTPOptions(host=server.host, port=server.port))
         self._deploy()

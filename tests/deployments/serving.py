@@ -87,7 +87,8 @@ class Serving:
         return code, [*left, *self._of_this_home()]
 
     def end(self) -> None:
-        """Whatever happened: nothing of it stays."""
+        """Nothing of it stays, whatever happened; AssertionError if SIGTERM left processes."""
+        left: list[psutil.Process] = []
         if self._process is not None and self._process.poll() is None:
             started = self.processes()
             self._process.send_signal(signal.SIGTERM)
@@ -95,9 +96,12 @@ class Serving:
                 self._process.wait(STOP_S)
             except subprocess.TimeoutExpired:
                 self._process.kill()
-            for process in psutil.wait_procs(started, timeout=5)[1]:
-                process.kill()
+            _, left = psutil.wait_procs(started, timeout=5)
+        commands = [command(one) for one in left]
+        for process in left:
+            process.kill()
         shutil.rmtree(self.home, ignore_errors=True)
+        assert not commands, commands
 
     def processes(self) -> list[psutil.Process]:
         """All processes that it has started and that still run."""
