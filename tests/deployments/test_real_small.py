@@ -298,7 +298,7 @@ def kv_tokens(serving: Serving) -> int:
 def calibrated(serving: Serving, path: Path) -> EngineProfile:
     serving.hansom(
         "plan", "calibrate", "--tier", "small", "--profile", "this", "--profiles", str(path),
-        "--prompts", "32,128,256,512,700", "--at-once", "1,2,4,8,16", "--json",
+        "--prompts", "32,256,700", "--at-once", "4,16", "--output-tokens", "16", "--json",
         "--engine-metrics", f"{replica_url(serving)}/metrics",
     )  # fmt: skip
     return pick(path, "this")
@@ -317,7 +317,7 @@ def test_a_replay_comes_out_as_the_engine_serves(serving: Serving, tmp_path: Pat
     steadily: list[dict[str, float]] = []
     for seed in range(2):
         ratios: dict[str, float] = {}
-        for trace in (arrivals(80, 1.6, seed), arrivals(40, math.inf, seed)):
+        for trace in (arrivals(32, 2.0, seed), arrivals(24, math.inf, seed)):
             sent, measured = serve(where, trace)
             pair = Pair(trace.name, measured, replayed(sent, profile))
             ratios |= {f"{trace.name}: {name}": ratio for name, ratio in pair.ratios().items()}
