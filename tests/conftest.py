@@ -1,5 +1,6 @@
 """Fixtures shared by all folders: real Redis and PostgreSQL servers, and the whole of Hansom."""
 
+import hashlib
 import logging
 import shutil
 import subprocess
@@ -105,12 +106,29 @@ def postgres_url(postgres_server: URL) -> URL:
     return postgres_server.set(database=name)
 
 
+EXPERIMENT = "of-an-experiment"
+"""The key of a tenant whose calls are checked and answered again where they are in doubt."""
+
+
 @pytest.fixture(scope="session")
 def hansom() -> Iterator[Serving]:
-    """`hansom serve` with simulated engines, shared by all tests of a run that break nothing."""
+    """`hansom serve` with simulated engines, shared by all tests of a run that break nothing.
+
+    What routes may change: some tests teach the router, and give it other weights.
+    """
     limits = {"max_in_flight": 12, "max_body_bytes": 65536, "retry_after_s": 3}
-    router = {"strategy": "learned", "timeout_s": 10.0}
-    serving = Serving(simulated(limits=limits, router=router))
+    tenant = "key-" + hashlib.sha256(EXPERIMENT.encode()).hexdigest()[:16]
+    router = {
+        "strategy": "learned",
+        "timeout_s": 10.0,
+        "memory": {"refresh_s": 0.5},
+        "cascade": {"streams": "prefix", "prefix_tokens": 4, "doubt": 0.05},
+        "arms": [{"name": "watch", "percent": 100, "strategy": "always_large", "shadow": True}],
+        "tenants": {tenant: {"strategy": "cascade", "threshold": 1.0}},
+    }
+    config = simulated(limits=limits, router=router)
+    config["tiers"][1]["engine"] |= {"ttft_s": 0.2, "tpot_s": 0.03}  # slow enough to be timed
+    serving = Serving(config)
     try:
         serving.start()
         yield serving

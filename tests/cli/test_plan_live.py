@@ -6,40 +6,19 @@ from pathlib import Path
 import pytest
 
 from autoscale.profiles import pick
-from tests.deployments.serving import Serving, simulated
+from tests.deployments.serving import Serving
 
 pytestmark = pytest.mark.ray
 
 
-def test_a_running_tier_is_measured_through_the_gateway(tmp_path: Path):
-    config = simulated()
-    config["tiers"] = config["tiers"][:1]
-    config["tiers"][0]["engine"] |= {"ttft_s": 0.2, "tpot_s": 0.03}
-    serving = Serving(config)
+def test_a_running_tier_is_measured_through_the_gateway(hansom: Serving, tmp_path: Path):
     path = tmp_path / "profiles.yaml"
-    try:
-        serving.start()
-        told = json.loads(
-            serving.hansom(
-                "plan",
-                "calibrate",
-                "--tier",
-                "small",
-                "--profile",
-                "sim",
-                "--profiles",
-                str(path),
-                "--prompts",
-                "64,512,1024",
-                "--at-once",
-                "1,4",
-                "--output-tokens",
-                "24",
-                "--json",
-            )
+    told = json.loads(
+        hansom.hansom(
+            "plan", "calibrate", "--tier", "large", "--profile", "sim", "--profiles", str(path),
+            "--prompts", "64,512,1024", "--at-once", "4", "--output-tokens", "12", "--json",
         )
-    finally:
-        serving.end()
+    )  # fmt: skip
     profile = pick(path, "sim")
     assert profile.model_dump(mode="json") == told["profile"]
     assert profile.step_s(1, 100) == pytest.approx(0.03, rel=0.25)
