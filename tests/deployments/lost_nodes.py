@@ -1,8 +1,10 @@
-"""Run by test_lost_nodes.py: a node is killed under load, then one freezes.
+"""Run by test_lost_nodes.py: two tiers land, a node is killed under load, then one freezes.
 
-Four nodes with one GPU each hold two replicas of the small tier. Six clients stream all the time.
-Prints for each accident the requests that failed, the longest wait, and the seconds until Serve
-tells the gateway of two replicas on nodes that live.
+Four nodes with one GPU each hold two replicas of the small tier, and one with eight two of the
+large tier. Prints where each tier's replicas run, which GPUs they have and what the gateway
+answers. Then six clients stream all the time from the small tier: for each accident, the requests
+that failed, the longest wait, and the seconds until Serve tells the gateway of two replicas on
+nodes that live.
 """
 
 import asyncio
@@ -17,6 +19,7 @@ from typing import Any
 
 import httpx
 
+from core.settings import Settings
 from tests.deployments import raylets
 
 CLIENTS = 6
@@ -89,11 +92,7 @@ async def accident(
     }
 
 
-async def accidents(url: str, nodes: dict[str, Any]) -> dict[str, object]:
-    from ray import serve
-
-    handle = serve.get_deployment_handle("Engine", "tier-small")
-    handle._init(_run_router_in_separate_loop=True)
+async def accidents(url: str, handle: Any, nodes: dict[str, Any]) -> dict[str, object]:
     gone: set[str] = set()
     seen = [Seen()]
     clients = [asyncio.create_task(client(url, seen)) for _ in range(CLIENTS)]
@@ -107,20 +106,56 @@ async def accidents(url: str, nodes: dict[str, Any]) -> dict[str, object]:
     return {"before": before, "killed": killed, "frozen": frozen}
 
 
+def engines(tier: str) -> Any:
+    """A handle that sees a tier's replicas as the gateway does."""
+    from ray import serve
+
+    handle = serve.get_deployment_handle("Engine", f"tier-{tier}")
+    handle._init(_run_router_in_separate_loop=True)
+    return handle
+
+
+def landed(settings: Settings, handles: dict[str, Any], types: dict[str, str]) -> dict[str, object]:
+    """Where the replicas and their placement groups are, by the node's type."""
+    kinds, gpus, answers = {}, {}, {}
+    for tier in settings.tiers:
+        found = handles[tier.name].broadcast("where").results(timeout_s=30)
+        kinds[tier.name] = sorted(types.get(one["node_id"], "head") for one in found)
+        gpus[tier.name] = sorted(sorted(one["gpus"]) for one in found)
+        answer = raylets.ask(settings, tier.name)
+        answers[tier.name] = [answer.status_code, answer.headers.get("x-hansom-tier")]
+    groups = [
+        {
+            "strategy": one["strategy"],
+            "bundles": list(one["bundles"].values()),
+            "nodes": [types.get(id, "head") for id in one["bundles_to_node_id"].values()],
+        }
+        for one in raylets.groups()
+    ]
+    return {"landed": kinds, "gpus": gpus, "groups": groups, "answers": answers}
+
+
 def main(config: Path, redis_url: str, home: Path) -> None:
     raylets.flags(home)
     import ray
     from ray.cluster_utils import Cluster
 
+    # As in cluster.yaml, with less of everything but GPUs.
     cluster = Cluster(
         initialize_head=True, head_node_args={"num_cpus": 2, "resources": {"control": 1}}
     )
     nodes = [cluster.add_node(num_cpus=4, num_gpus=1, resources={"small_gpu": 1}) for _ in range(4)]
+    large = cluster.add_node(num_cpus=32, num_gpus=8, resources={"large_gpu": 1})
     ray.init(address=cluster.address, log_to_driver=False, namespace="lost-nodes")
-    settings = raylets.deploy(config, redis_url, home, "small")
+    settings = raylets.deploy(config, redis_url, home, "small", "large")
     raylets.wait_ready(settings)
     by_id = {node.node_id: node for node in nodes}
-    print(json.dumps(asyncio.run(accidents(raylets.base_url(settings), by_id))), flush=True)
+    handles = {tier.name: engines(tier.name) for tier in settings.tiers}
+    where = landed(
+        settings, handles, dict.fromkeys(by_id, "small_gpu") | {large.node_id: "large_gpu"}
+    )
+    seen = asyncio.run(accidents(raylets.base_url(settings), handles["small"], by_id))
+    print(json.dumps(where | seen), flush=True)
     os._exit(0)  # the namespace ends with this process, and with it what is frozen
 
 

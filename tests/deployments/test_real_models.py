@@ -276,7 +276,7 @@ def test_a_cascade_keeps_what_small_knows_and_has_large_answer_what_it_does_not(
     def ask(text: str) -> tuple[httpx.Headers, bytes]:
         raw = client.chat.completions.with_raw_response.create(
             model="auto",
-            max_tokens=96,
+            max_tokens=40,
             temperature=0,
             messages=[{"role": "user", "content": text}],
         )
