@@ -2,11 +2,11 @@
 
     floor = level + Q_q(residuals)        residual(t) = max of load in (t, t + 5 min] - level(t)
 
-`level` is an exponentially weighted mean over `LEVEL_S`; load is a mean over one minute. Residuals
-are those of the last `RESIDUALS` minutes, so the quantile is calibrated by what happened, without
-a model of the noise (split conformal, arXiv 1604.04173, on a sliding window). They overlap: only
-each fifth is one more, and k of those tell no quantile above k / (k + 1). Until there are enough
-the floor is the level.
+`level` is an exponentially weighted mean over `LEVEL_S`; load is one over a shorter window, which
+the caller keeps, at the end of each minute. Residuals are those of the last `RESIDUALS` minutes, so
+the quantile is calibrated by what happened, without a model of the noise (split conformal, arXiv
+1604.04173, on a sliding window). They overlap: only each fifth is one more, and k of those tell no
+quantile above k / (k + 1). Until there are enough the floor is the level.
 
 Promises: pure; what is remembered is bounded and JSON-able; a higher load now never lowers the
 floor now. On load of a steady law the floor covers the next five minutes' maximum with probability
@@ -55,26 +55,23 @@ class Forecast:
     """
 
     level: Decayed = field(default_factory=Decayed)
-    minute_load_s: float = 0.0
     minute_s: float = 0.0
     pending: tuple[tuple[float, float], ...] = ()
     residuals: tuple[float, ...] = ()
 
-    def after(self, load: float, seconds: float) -> Forecast:
-        """After `seconds` at a load of `load`; 0 seconds change nothing."""
+    def after(self, load: float, recent: float, seconds: float) -> Forecast:
+        """After `seconds` at `load`, with `recent` as its mean lately; 0 seconds change nothing."""
         if seconds <= 0:
             return self
         told = replace(
             self,
             level=self.level.after(load * seconds, seconds, seconds, LEVEL_S),
-            minute_load_s=self.minute_load_s + load * seconds,
             minute_s=self.minute_s + seconds,
         )
-        return told._minute_over() if told.minute_s >= MINUTE_S else told
+        return told._minute_over(recent) if told.minute_s >= MINUTE_S else told
 
-    def _minute_over(self) -> Forecast:
-        load = self.minute_load_s / self.minute_s
-        pending = tuple((level, max(most, load)) for level, most in self.pending)
+    def _minute_over(self, recent: float) -> Forecast:
+        pending = tuple((level, max(most, recent)) for level, most in self.pending)
         residuals = self.residuals
         if len(pending) >= HORIZON_MINUTES:
             level, most = pending[0]

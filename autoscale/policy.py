@@ -1,11 +1,11 @@
 """How many replicas a tier is to have: a pure function, run live and by the replay alike.
 
 The load asks for a number (`autoscale.policy_terms`). Up: at once, by a step that is capped for
-each `up_period_s`. Down: to the most that was asked for within the hold, in small steps. The hold
-is `hold_s`, and twice the time that a replica takes to start, as it is learned from those that did:
-what is taken away sooner than it can be had back is paid for and never serves. Traffic whose peaks
-pass its mean by `burst_ratio` is held for `burst_hold_s`. In calm traffic, which the next minutes
-hardly surprise, most of the room that is kept for surprises is not.
+each `up_period_s`. Down: to the most that was asked for within the hold, backlogs apart, in small
+steps. The hold is `hold_s`, and twice the time that a replica takes to start, as it is learned
+from those that did: what is taken away sooner than it can be had back is paid for and never
+serves. Traffic whose peaks pass its mean by `burst_ratio` is held for `burst_hold_s`. In calm
+traffic, which the next minutes hardly surprise, most of the room that is kept for surprises is not.
 
 Promises: the same view, memory, rules and profile give the same decision; no I/O, no clock; never
 raises, whatever the numbers in the view. The bounds hold always: `min_replicas` first, then cost
@@ -73,14 +73,14 @@ def decide(
     lows = memory.lows.after(-asked.backlog, seen.now_s, lasts_s, FINE_S)
     asked = replace(asked, backlog=-lows.since(seen.now_s - lasts_s))
     # A new memory holds what there is, as if it had been asked for just now.
-    asked_for = asked.raw if known else max(asked.raw, seen.target)
+    asked_for = asked.lasting if known else max(asked.lasting, seen.target)
     highs = memory.highs.after(asked_for, seen.now_s, max(hold_s, scaling.burst_hold_s))
     memory = replace(memory, highs=highs, lows=lows)
     slack = scaling.hysteresis_replicas
     scene = _Scene(
         seen, memory, rules, asked,
         need=_whole(asked.raw - slack),
-        keep=_whole(highs.since(seen.now_s - hold_s) - slack),
+        keep=_whole(max(asked.raw, highs.since(seen.now_s - hold_s)) - slack),
         hold_s=hold_s,
         lead_s=lead_s,
     )  # fmt: skip

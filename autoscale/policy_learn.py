@@ -17,6 +17,7 @@ from autoscale.work import Costs
 from core.scaling import Scaling
 
 LENGTHS_S = 600.0
+CONTEXT_S = 60.0
 WAITS_S = 60.0
 TTFT_SHARE = 0.5
 """How much of the TTFT SLO the mean may take: some wait for much longer than the mean does."""
@@ -46,22 +47,37 @@ def learn(
         was_starting=len(seen.starting),
     )
     if seen.seconds <= 0:
-        return memory, Costs.of(memory.input, memory.output, scaling.slo, profile)
-    inputs = memory.input.after(seen.input_tokens, seen.arrived, seen.seconds, LENGTHS_S)
-    outputs = memory.output.after(seen.output_tokens, seen.finished, seen.seconds, LENGTHS_S)
-    costs = Costs.of(inputs, outputs, scaling.slo, profile)
+        return memory, _costs(memory, scaling, profile)
+    seconds, window_s = seen.seconds, scaling.rate_window_s
+    memory = replace(
+        memory,
+        input=memory.input.after(seen.input_tokens, seen.arrived, seconds, LENGTHS_S),
+        output=memory.output.after(seen.output_tokens, seen.finished, seconds, LENGTHS_S),
+        context=_context(memory.context, seen),
+    )
+    costs = _costs(memory, scaling, profile)
     work = costs.work(seen.fresh_tokens, seen.arrived - seen.batch_arrived)
     batch = costs.work(seen.batch_tokens, seen.batch_arrived)
-    seconds, window_s = seen.seconds, scaling.rate_window_s
+    recent = memory.work.after(work, seconds, seconds, window_s)
     return replace(
         memory,
-        input=inputs,
-        output=outputs,
-        work=memory.work.after(work, seconds, seconds, window_s),
+        work=recent,
         batch_work=memory.batch_work.after(batch, seconds, seconds, scaling.batch.delay_s + 1),
         bursts=_bursts(memory.bursts, work, seconds, seen.now_s),
-        forecast=memory.forecast.after(work / seconds, seconds),
+        forecast=memory.forecast.after(work / seconds, recent.rate(window_s), seconds),
     ), costs
+
+
+def _costs(memory: Memory, scaling: Scaling, profile: EngineProfile) -> Costs:
+    return Costs.of(memory.input, memory.output, scaling.slo, profile, memory.context)
+
+
+def _context(context: Decayed, seen: Seen) -> Decayed:
+    """Tokens in KV caches and calls that run, as means over time."""
+    if seen.kv_tokens is None:
+        return context
+    seconds = seen.seconds
+    return context.after(seen.kv_tokens * seconds, seen.running * seconds, seconds, CONTEXT_S)
 
 
 def bursty(bursts: Bursts, ratio: float) -> bool:

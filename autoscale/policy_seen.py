@@ -23,8 +23,8 @@ class Seen:
     """One tier now. Tokens and counts are sums over its replicas.
 
     `seconds` of traffic are 0 where none was told. `queues` is whether any replica's queue is
-    known, `kv_tokens` None where no KV use is. `waiting_tokens` and `seats`, the calls that
-    run or wait, are of interactive ones alone, `ongoing` of both lanes;
+    known, `kv_tokens` None where no KV use is. `waiting_tokens`, `running` and `seats`, the
+    calls that run or wait, are of interactive ones alone, `ongoing` of both lanes;
     `wait_ratio` is the worst of TTFT and TPOT by its SLO, None where nothing ended.
     """
 
@@ -44,6 +44,7 @@ class Seen:
     held_tokens: float
     queues: bool
     ongoing: float
+    running: float
     seats: float
     waiting_tokens: float
     batch_waiting_tokens: float
@@ -92,6 +93,7 @@ def see(view: View, otherwise_s: float, scaling: Scaling, profile: EngineProfile
         held_tokens=clean(traffic.held_tokens),
         queues=bool(fresh) or not view.ready,
         ongoing=sum(clean(load.running) + clean(load.waiting) for load in fresh),
+        running=share * sum(clean(load.running) * _interactive(load) for load in fresh),
         seats=sum(_seats(load) for load in fresh),
         waiting_tokens=waiting * share,
         batch_waiting_tokens=batch_waiting * share,

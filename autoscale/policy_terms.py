@@ -9,8 +9,9 @@ With W the work that arrives, in replica-seconds per second (`autoscale.work`):
               over all of it, and none is starting
     forecast  (level + quantile of what it was passed by) / forecast_utilisation
     batch     (W + work of the batch lane) / batch.utilisation, after batch.delay_s
-    backlog   seconds of prefill that wait / drain_s, and the KV caches that they fill; on top.
-              What the ready replicas work off within half of the TTFT SLO is no backlog
+    backlog   seconds of prefill that wait / drain_s, and the KV caches that they fill; on top of W,
+              `kv` or `seats`. What the ready replicas work off within half of the TTFT SLO is no
+              backlog, and the room that `rate` keeps is there to work it off
 
 What is in the replicas, `kv` or `seats` and `backlog`, adds `surge_ratio` of the other terms at the
 most, or what makes one more than are ready. A queue and full KV caches grow for as long as replicas
@@ -86,9 +87,24 @@ class Terms:
     @property
     def raw(self) -> float:
         """Replicas asked for, in fractions."""
-        steady = max(self.rate, self.slo, self.forecast, self.batch)
-        most = max((1 + self.surge_ratio) * max(1.0, steady), self.ready + 1.0)
-        return max(steady, min(max(steady, self.kv, self.seats) + self.backlog, most))
+        return max(self._steady, self._surge(max(self.work, self._held) + self.backlog))
+
+    @property
+    def lasting(self) -> float:
+        """The same without the backlog: nothing is kept for a queue that is gone."""
+        return max(self._steady, self._surge(self._held))
+
+    @property
+    def _steady(self) -> float:
+        return max(self.rate, self.slo, self.forecast, self.batch)
+
+    @property
+    def _held(self) -> float:
+        return max(self.kv, self.seats)
+
+    def _surge(self, replicas: float) -> float:
+        most = max((1 + self.surge_ratio) * max(1.0, self._steady), self.ready + 1.0)
+        return min(replicas, most)
 
     @property
     def code(self) -> Code:

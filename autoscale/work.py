@@ -43,11 +43,25 @@ class Costs:
     profile: EngineProfile
 
     @classmethod
-    def of(cls, inputs: Decayed, outputs: Decayed, slo: Slo, profile: EngineProfile) -> Costs:
-        """By tokens of recent calls (sums over calls, weighted by calls)."""
+    def of(
+        cls,
+        inputs: Decayed,
+        outputs: Decayed,
+        slo: Slo,
+        profile: EngineProfile,
+        held: Decayed | None = None,
+    ) -> Costs:
+        """By tokens of recent calls (sums over calls, weighted by calls).
+
+        `held` are tokens in KV caches, weighted by running calls: of long calls more run at a time
+        than come, so a call that runs holds more than the mean of those that come.
+        """
         input_tokens = min(_mean(inputs, PRIOR_INPUT_TOKENS), MOST_TOKENS)
         output_tokens = min(_mean(outputs, PRIOR_OUTPUT_TOKENS), MOST_TOKENS)
-        return cls(output_tokens, input_tokens + output_tokens / 2, slo, profile)
+        context_tokens = input_tokens + output_tokens / 2
+        if held is not None:
+            context_tokens = max(context_tokens, min(held.mean(), MOST_TOKENS))
+        return cls(output_tokens, context_tokens, slo, profile)
 
     @property
     def prefill_s(self) -> float:

@@ -68,12 +68,12 @@ class Scaling(Frozen):
 
     slo: Slo = Slo()
     late_last: bool = True
-    utilisation: float = Field(0.8, gt=0, le=1)
-    kv_ceiling: float = Field(0.4, gt=0, le=1)
-    drain_s: float = Field(10.0, gt=0)
+    utilisation: float = Field(0.85, gt=0, le=1)
+    kv_ceiling: float = Field(0.6, gt=0, le=1)
+    drain_s: float = Field(20.0, gt=0)
     surge_ratio: float = Field(0.5, ge=0)
     rate_window_s: float = Field(60.0, gt=0)
-    forecast_quantile: float | None = Field(0.9, gt=0, lt=1)
+    forecast_quantile: float | None = Field(0.93, gt=0, lt=1)
     forecast_utilisation: float = Field(0.9, gt=0, le=1)
     hysteresis_replicas: float = Field(0.1, ge=0, lt=1)
     up_step_ratio: float = Field(0.5, gt=0)

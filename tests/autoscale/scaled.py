@@ -66,7 +66,8 @@ def arrivals(work: float, seconds: float = 5.0) -> Traffic:
 class Loop:
     """Replicas that start after `start_s`, and a queue of prompts that those ready work off.
 
-    When there are too many, those that are starting go first, as in Ray Serve.
+    When there are too many, those that are starting go first, as in Ray Serve: `cancelled_s` has
+    their age, less how long a start took as far as was known.
     """
 
     rules: ScalingRules = RULES
@@ -78,6 +79,7 @@ class Loop:
     starting: list[tuple[str, float]] = field(default_factory=list)
     cancelled_s: list[float] = field(default_factory=list)
     queue_tokens: float = 0.0
+    lead_s: float = 0.0
     target: int = 0
     asked: int = 0
     told: list[Wanted] = field(default_factory=list)
@@ -96,6 +98,7 @@ class Loop:
         traffic = arrivals(work, self.tick_s) if work else Traffic(self.tick_s)
         rate = len(self.ready) * PROFILE.prefill_tokens_per_s
         self.queue_tokens = max(0.0, self.queue_tokens + traffic.input_tokens - rate * self.tick_s)
+        self.lead_s = self.memory.lead_s(PROFILE.lead_s)
         wanted, self.memory = decide(self.view(traffic), self.memory, self.rules, PROFILE)
         self.told.append(wanted)
         self.wish(wanted.replicas)
@@ -128,7 +131,7 @@ class Loop:
             self.starting.append((f"s{self.asked}", self.now_s))
         while len(self.ready) + len(self.starting) > replicas:
             if self.starting:
-                self.cancelled_s.append(self.now_s - self.starting.pop()[1])
+                self.cancelled_s.append(self.now_s - self.starting.pop()[1] - self.lead_s)
             else:
                 self.ready.pop()
 

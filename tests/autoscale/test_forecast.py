@@ -10,7 +10,7 @@ def told(loads: np.ndarray, quantile: float) -> tuple[Forecast, float]:
     """After a load for each minute, (N,); and how often the next five stayed below the floor."""
     forecast, covered = Forecast(), []
     for minute, load in enumerate(loads):
-        forecast = forecast.after(float(load), 60.0)
+        forecast = forecast.after(float(load), float(load), 60.0)
         ahead = loads[minute + 1 : minute + 1 + HORIZON_MINUTES]
         if minute > RESIDUALS and len(ahead) == HORIZON_MINUTES:
             covered.append(ahead.max() <= forecast.upper(quantile))
@@ -46,9 +46,9 @@ def test_what_is_remembered_is_bounded():
 def test_without_enough_history_for_the_quantile_the_floor_is_the_level(quantile, minutes):
     forecast = Forecast()
     for minute in range(minutes + HORIZON_MINUTES - 1):
-        forecast = forecast.after(1.0 + minute, 60.0)
+        forecast = forecast.after(1.0 + minute, 1.0 + minute, 60.0)
     assert forecast.upper(quantile) == forecast.level.mean()
-    forecast = forecast.after(200.0, 60.0)
+    forecast = forecast.after(200.0, 200.0, 60.0)
     assert forecast.upper(quantile) > forecast.level.mean() + 1
 
 
@@ -64,7 +64,8 @@ def test_a_higher_load_now_never_lowers_the_floor():
     rng = np.random.default_rng(1)
     forecast = Forecast()
     for load in rng.random(300):
-        low, high = forecast.after(float(load), 60.0), forecast.after(float(load) + 1, 60.0)
+        low = forecast.after(float(load), float(load), 60.0)
+        high = forecast.after(float(load) + 1, float(load) + 1, 60.0)
         assert high.upper(0.9) >= low.upper(0.9)
         forecast = low
 
@@ -72,7 +73,7 @@ def test_a_higher_load_now_never_lowers_the_floor():
 def test_short_ticks_and_long_ones_tell_the_same_level():
     short, long = Forecast(), Forecast()
     for _ in range(600):
-        short = short.after(2.0, 1.0)
+        short = short.after(2.0, 2.0, 1.0)
     for _ in range(10):
-        long = long.after(2.0, 60.0)
+        long = long.after(2.0, 2.0, 60.0)
     assert short.level.mean() == pytest.approx(long.level.mean()) == pytest.approx(2.0)

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import httpx
@@ -304,27 +305,35 @@ def calibrated(serving: Serving, path: Path) -> EngineProfile:
     return pick(path, "this")
 
 
+def close(ratios: dict[str, float]) -> bool:
+    return all(1 / 1.2 <= ratio <= 1.2 for ratio in ratios.values())
+
+
 def test_a_replay_comes_out_as_the_engine_serves(serving: Serving, tmp_path: Path) -> None:
     """TTFT at P50 and P95 and throughput within a fifth, of arrivals at random and all at once.
 
-    Tried twice, as other work on the machine slows down one of the two that are
-    compared. Where the engine's speed did not even stay the same meanwhile, nothing is said.
+    Tried up to three times, as other work on the machine slows down one of the two that are
+    compared; of several tries each ratio's median counts. Where the engine's speed did not even
+    stay the same meanwhile, nothing is said.
     """
     where = Where(serving.url, "small", connections=64)
     profile = calibrated(serving, tmp_path / "0.yaml")
     assert (profile.chunk_tokens, profile.max_sequences) == (512, 16)
     assert profile.kv_tokens == kv_tokens(serving)
     steadily: list[dict[str, float]] = []
-    for seed in range(2):
+    for seed in range(3):
         ratios: dict[str, float] = {}
-        for trace in (arrivals(32, 2.0, seed), arrivals(24, math.inf, seed)):
+        for trace in (arrivals(48, 2.0, seed), arrivals(24, math.inf, seed)):
             sent, measured = serve(where, trace)
             pair = Pair(trace.name, measured, replayed(sent, profile))
             ratios |= {f"{trace.name}: {name}": ratio for name, ratio in pair.ratios().items()}
-        if all(1 / 1.2 <= ratio <= 1.2 for ratio in ratios.values()):
+        if close(ratios):
             return
         before, profile = profile, calibrated(serving, tmp_path / f"{seed + 1}.yaml")
         steadily += [ratios] if steady(before, profile) else []
-    if not steadily:
+        middle = {name: median(one[name] for one in steadily) for name in ratios if steadily}
+        if len(steadily) > 1 and close(middle):
+            return
+    if len(steadily) < 2:
         pytest.skip("the machine did other work: the engine's speed changed while it was compared")
     pytest.fail(f"replayed by measured: {steadily}")
