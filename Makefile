@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 TORCH := 2.13.0
 CONFIG ?= config/laptop.yaml
+# Tests that start a cluster or an engine stay one after the other (tests/conftest.py).
+PARALLEL ?= -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: serve test check install install-dev install-gpu format clean
 
@@ -14,7 +16,7 @@ serve: install
 
 ## test: the whole test set-up and run
 test: install-dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 ## check: formatting, lint, types, layers
 check: install-dev

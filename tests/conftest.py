@@ -19,6 +19,25 @@ from sqlalchemy import URL, create_engine, make_url, text
 from bench.postgres import own_postgres, server_programs
 from tests.deployments.serving import Serving, simulated
 
+LIVE = ("ray", "vllm")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What starts a cluster or an engine goes last and, where tests run in parallel, alone.
+
+    Of these the users of the shared `hansom` go last: it stays until the end of the run.
+    """
+    for item in items:
+        if _place(item):
+            item.add_marker(pytest.mark.xdist_group("live"))
+    items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> int:
+    if "hansom" in getattr(item, "fixturenames", ()):
+        return 2
+    return int(any(item.get_closest_marker(mark) for mark in LIVE))
+
 
 class RedisServer:
     """One redis-server process that tests may kill. With `durable`, every write is synced."""

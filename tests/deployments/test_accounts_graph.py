@@ -26,7 +26,7 @@ BODY: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def hansom() -> Iterator[Serving]:
+def platform() -> Iterator[Serving]:
     config = simulated(server={"port": free_port(), "gateway_replicas": GATEWAYS})
     large = config["tiers"][1]
     large["engine"] |= {"max_concurrent": 256, "ttft_s": 0.2, "tpot_s": 0.01}
@@ -39,8 +39,8 @@ def hansom() -> Iterator[Serving]:
         serving.end()
 
 
-def keys(hansom: Serving, *words: str) -> Any:
-    return json.loads(hansom.hansom("keys", *words, "--json"))
+def keys(platform: Serving, *words: str) -> Any:
+    return json.loads(platform.hansom("keys", *words, "--json"))
 
 
 async def ask(http: httpx.AsyncClient) -> httpx.Response:
@@ -65,8 +65,8 @@ def may_take(refused: httpx.Response) -> int:
     return int(told[1])
 
 
-def lines_of(hansom: Serving, key: str, count: int) -> list[LedgerLine]:
-    store = SqlStore(sqlite_url(hansom.home / "ledger.sqlite3"))
+def lines_of(platform: Serving, key: str, count: int) -> list[LedgerLine]:
+    store = SqlStore(sqlite_url(platform.home / "ledger.sqlite3"))
     found: list[LedgerLine] = []
 
     def enough() -> bool:
@@ -77,14 +77,14 @@ def lines_of(hansom: Serving, key: str, count: int) -> list[LedgerLine]:
     return found
 
 
-async def test_a_hard_budget_is_neither_overshot_nor_left_unspent(hansom: Serving) -> None:
+async def test_a_hard_budget_is_neither_overshot_nor_left_unspent(platform: Serving) -> None:
     budget = f"{BUDGET_USD_MICROS / 1e6:.6f} USD/day"
-    made = keys(hansom, "create", "--tenant", "acme", "--budget", budget)
+    made = keys(platform, "create", "--tenant", "acme", "--budget", budget)
     headers = {"authorization": f"Bearer {made['secret']}"}
     # A connection each: the front door spreads connections over the gateways.
     limits = httpx.Limits(max_connections=STREAMS, max_keepalive_connections=0)
     async with httpx.AsyncClient(
-        base_url=hansom.url, headers=headers, timeout=60, limits=limits
+        base_url=platform.url, headers=headers, timeout=60, limits=limits
     ) as http:
         got = await asyncio.gather(*(ask(http) for _ in range(STREAMS)))
         assert {one.status_code for one in got} == {200, 429}
@@ -98,28 +98,28 @@ async def test_a_hard_budget_is_neither_overshot_nor_left_unspent(hansom: Servin
             got += wave
         assert {may_take(one) for one in wave} == {worst}
         served = [one.status_code for one in got].count(200)
-    lines = lines_of(hansom, made["id"], len(got))
+    lines = lines_of(platform, made["id"], len(got))
     assert len(lines) == len(got), "a line for each request, also for a refused one"
     assert [one.outcome for one in lines].count(Outcome.SUCCESS) == served
     assert [one.outcome for one in lines].count(Outcome.REFUSED) == len(got) - served
     spent = sum(line.cost_usd_micros for line in lines)
     assert BUDGET_USD_MICROS - worst < spent <= BUDGET_USD_MICROS
-    ((listed,),) = [[one for one in keys(hansom, "list") if one["id"] == made["id"]]]
+    ((listed,),) = [[one for one in keys(platform, "list") if one["id"] == made["id"]]]
     (limit,) = listed["limits"]
     assert (limit["spent"], limit["reserved"]) == (spent, 0)
-    assert hansom.metric("hansom_refusals_total", limit="usd") == len(got) - served
+    assert platform.metric("hansom_refusals_total", limit="usd") == len(got) - served
 
 
 async def test_a_revoked_key_is_refused_by_every_gateway_within_five_seconds(
-    hansom: Serving,
+    platform: Serving,
 ) -> None:
-    made = keys(hansom, "create", "--tenant", "acme", "--name", "short")
+    made = keys(platform, "create", "--tenant", "acme", "--name", "short")
     headers = {"authorization": f"Bearer {made['secret']}"}
 
     def statuses() -> set[int]:
-        models = [httpx.get(f"{hansom.url}/v1/models", headers=headers) for _ in range(12)]
+        models = [httpx.get(f"{platform.url}/v1/models", headers=headers) for _ in range(12)]
         return {one.status_code for one in models}
 
     assert statuses() == {200}
-    keys(hansom, "revoke", "short")
+    keys(platform, "revoke", "short")
     wait(lambda: statuses() == {401}, 5.5)
