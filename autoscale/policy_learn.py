@@ -17,7 +17,7 @@ from autoscale.work import Costs
 from core.scaling import Scaling
 
 LENGTHS_S = 600.0
-CONTEXT_S = 60.0
+CONTEXT_S = 120.0
 WAITS_S = 60.0
 TTFT_SHARE = 0.5
 """How much of the TTFT SLO the mean may take: some wait for much longer than the mean does."""
