@@ -7,10 +7,11 @@ Not covered: what Ray or a cloud refuses by itself.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from pathlib import Path
 
 from autoscale.fit import fit, sizable
-from autoscale.nodes import Fleet, NodeType, first_fleet, grow, lacks, needs, per_node
+from autoscale.nodes import Fleet, NodeType, first_fleet, grow, lacks, needs, per_node, usd_per_hour
 from cli.cluster_file import Cluster
 from core.machines import MachineTable
 from core.settings import Settings, Tier
@@ -29,7 +30,11 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """Everything the command tells; `least` and `most` are fleets at the tiers' bounds."""
+    """Everything the command tells; `least` and `most` are fleets at the tiers' bounds.
+
+    Where `cluster.max_gpus` does not allow every tier its most replicas, `most` is the dearest
+    fleet that it allows.
+    """
 
     settings: Settings
     cluster: Cluster
@@ -43,17 +48,39 @@ def examine(settings: Settings, cluster: Cluster, table: MachineTable) -> Checke
     """Place the tiers at their fewest and at their most replicas, and find what is wrong."""
     tiers, types = settings.tiers, cluster.types
     least = grow(first_fleet(types), types, [(tier, tier.replicas.min) for tier in tiers])
-    more = [(tier, tier.replicas.max - tier.replicas.min) for tier in tiers]
-    most = grow(least, types, more)
+    fullest = [grow(least, types, more) for more in _most(settings)]
+    most = max(fullest, key=lambda fleet: (usd_per_hour(fleet, types) or 0, len(fleet.nodes)))
     problems = (
         *(problem for tier in tiers for problem in _tier_problems(tier, types)),
-        *_too_few(cluster, most),
+        *_too_few(cluster, fullest),
         *(problem for type in types for problem in _machine_problems(type, table)),
         *_unreachable(settings),
         *_too_early(settings, cluster),
         *_no_place_for_control(settings, types),
     )
     return Checked(settings, cluster, least, most, problems, tuple(_notes(settings, types, table)))
+
+
+def _most(settings: Settings) -> list[list[tuple[Tier, int]]]:
+    """Replicas above the fewest, as many as there may be at once.
+
+    Under `cluster.max_gpus` there is one list for each order in which tiers take what is left above
+    all floors.
+    """
+    tiers, budget = settings.tiers, settings.cluster.max_gpus
+    if budget is None:
+        return [[(tier, tier.replicas.max - tier.replicas.min) for tier in tiers]]
+    floors = sum(tier.floor * tier.accelerator.per_replica for tier in tiers)
+    found = []
+    for order in permutations(tiers):
+        left, more = budget - floors, []
+        for tier in order:
+            gpus, most = tier.accelerator.per_replica, tier.replicas.max - tier.floor
+            taken = min(most, left // gpus) if gpus else most
+            left -= taken * gpus
+            more.append((tier, tier.floor - tier.replicas.min + taken))
+        found.append(more)
+    return found
 
 
 def _tier_problems(tier: Tier, types: Sequence[NodeType]) -> Iterator[Problem]:
@@ -87,14 +114,12 @@ def _lack(type: NodeType, wanted: dict[str, float]) -> str:
     return ", ".join(f"{name} ({there:g} of {asked:g})" for name, (asked, there) in missing.items())
 
 
-def _too_few(cluster: Cluster, most: Fleet) -> Iterator[Problem]:
+def _too_few(cluster: Cluster, fullest: Sequence[Fleet]) -> Iterator[Problem]:
     """Bounds that are lower than what the tiers need at their most replicas."""
-    workers = 0
-    for type in cluster.types:
-        if type.head:
-            continue
-        needed = most.count(type.name)
-        workers += needed
+    types = [type for type in cluster.types if not type.head]
+    workers = max(sum(fleet.count(type.name) for type in types) for fleet in fullest)
+    for type in types:
+        needed = max(fleet.count(type.name) for fleet in fullest)
         if needed > type.max_workers:
             yield Problem(
                 f"node type {type.name}: {needed} nodes are needed at the tiers' most replicas, "
@@ -170,6 +195,12 @@ def _notes(settings: Settings, types: Sequence[NodeType], table: MachineTable) -
                 f"tier {tier.name} fits {', '.join(homes)}: a custom resource in its "
                 "node_resources would bind it to one of them"
             )
+    gpus = sum(tier.replicas.max * tier.accelerator.per_replica for tier in settings.tiers)
+    if (budget := settings.cluster.max_gpus) is not None and gpus > budget:
+        yield (
+            f"cluster.max_gpus is {budget}, and all tiers at their most replicas would take "
+            f"{gpus}: at max is the dearest that there may be"
+        )
     for type in types:
         if type.usd_per_hour is None:
             which = type.machine or "no machine in its node_config"

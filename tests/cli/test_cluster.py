@@ -83,6 +83,32 @@ def test_a_machine_with_smaller_gpus_than_the_tier_counts_on_is_told(tmp_path):
     assert "counts on 44.4 GiB" in problem.what and "22.5 GiB" in problem.what
 
 
+def with_budget(gpus: int) -> Settings:
+    return Settings.model_validate(GPU.model_dump(mode="json") | {"cluster": {"max_gpus": gpus}})
+
+
+@pytest.mark.parametrize(("gpus", "small", "large"), [(5, 1, 1), (8, 4, 1), (9, 1, 2), (12, 4, 2)])
+def test_gpus_that_tiers_share_bound_the_fleet_at_most_by_the_dearest(tmp_path, gpus, small, large):
+    """A replica of small takes one GPU, one of large four; a node of large costs more."""
+    found = checked(tmp_path, UP, with_budget(gpus))
+    told = as_dict(found)
+    assert [tier["at_max"] for tier in told["tiers"]] == [
+        {"small-gpu": small},
+        {"large-gpu": large},
+    ]
+    assert any("max_gpus" in note for note in found.notes) is (gpus < 12)
+
+
+def test_workers_that_a_budget_never_asks_for_are_no_problem(tmp_path):
+    """With 9 GPUs there may be 4 of small and 1 of large, or 1 and 2, but never 4 and 2."""
+    few = UP | {"max_workers": 5}
+    assert checked(tmp_path, few, with_budget(9)).problems == ()
+    (problem,) = checked(tmp_path, few).problems
+    assert "6 workers" in problem.what
+    (problem,) = checked(tmp_path, few | {"max_workers": 4}, with_budget(9)).problems
+    assert "5 workers" in problem.what
+
+
 def test_resources_that_the_machine_does_not_have_are_told(tmp_path):
     resources = {"CPU": 8, "GPU": 2, "small_gpu": 1}
     (problem,) = checked(tmp_path, with_node("small-gpu", resources=resources)).problems
