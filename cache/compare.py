@@ -16,8 +16,8 @@ import re
 from cache import lexicon
 from cache.gates import Refusal, refusals
 from cache.slots import LIMIT_CHARS, Slots, read
-from router.answer import final_answer
 from router.cascade import normalise_final
+from router.reading import final_answer
 
 # Cosines of two answers' embeddings (all-MiniLM-L6-v2), where no rule decided. In the table of the
 # tests, long answers to one prompt have 0.79 and more, to neighbouring prompts 0.55 to 0.70; short

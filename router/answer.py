@@ -12,27 +12,15 @@ import ast
 import json
 import math
 import re
-import textwrap
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from router.arithmetic import Equation, equations, evaluate, numbers, plain
-from router.listing import printed
+from router.arithmetic import evaluate
+from router.reading import FENCE, SHORT_CHARS, SIDE_CHARS, Read, read_pair
 
-SIDE_CHARS = 3000  # read from each end of a text
-_SHORT_CHARS = 160  # an answer below this need not be a sentence
-
-_NUMERALS = {
-    **{1: "one once", 2: "two half twice double doubled pair pairs both", 6: "six", 8: "eight"},
-    **{3: "three third thirds triple thrice", 4: "four fourth quarter quarters", 9: "nine"},
-    **{5: "five fifth fifths", 7: "seven week weeks weekly", 10: "ten", 11: "eleven"},
-    **{12: "twelve dozen dozens", 100: "hundred hundreds"},
-}
-_SPELLED = {word: float(value) for value, words in _NUMERALS.items() for word in words.split()}
 _REFUSED = """as an ai; language model; i'm sorry; i am sorry; i apologi; unable to; i cannot;
 i can't; i won't; enough information; insufficient; more information; cannot be determined;
 can't be determined; cannot be answered; cannot determine; cannot be calculated; not specif;
@@ -44,27 +32,7 @@ mistake; double check; double-check; recheck; re-check; re-eval; reevaluate; rec
 contradict; however, this; however, we; however, since; not make sense; not match; not possible;
 incorrect; 重新; 不对"""
 _PHRASES = [re.split(r";\s", phrases) for phrases in (_REFUSED, _HEDGED, _RECHECKED)]
-_MARKS = (
-    re.compile(r"\\boxed\s?\{((?:[^{}]|\{(?:[^{}]|\{[^{}]{0,40}\}){0,60}\}){1,80})\}"),
-    re.compile(r"####[ \t]*([^\n]{1,80})"),
-    re.compile(r"\"(?:final_)?answer\"\s{0,9}:\s{0,9}\"?([^\"\n}]{1,80})", re.I),
-    re.compile(r"\banswer\b[^.\n:=]{0,30}?(?:\bis\b|[:=])[:\s*]{0,9}([^\n]{1,80})", re.I),
-    re.compile(r"答案(?:应该|应)?[是为：:][\s*]{0,9}([^\n。]{1,80})"),
-)
-_SENTENCE_END = re.compile(r"[.。!](?=\s|$)|\*\*")
-_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?%?")
-_RESULT = re.compile(r"[=≈]\s{0,3}(-?\d[\d,]*(?:\.\d+)?)")
-_MINUS = re.compile(r"[^\d(]{0,12}(?<!\d)-\s?\.?\d")
-_BOLD = re.compile(r"\*\*([^*\n]{1,60})\*\*")
-_ASKS_NUMBER = re.compile(
-    r"(?i)\bhow (?:many|much|far|long|old|tall|fast|heavy)\b|\bwhat (?:percent|fraction|number)"
-    r"|\b(?:total|sum|average|altogether|remainder)\b|多少|几[个只天]"
-)
-_FORMULA = re.compile(r"[\\^]|\$[^\s$](?:[^$\n]{0,60}[^\s$])?\$(?!\d)")  # no story of quantities
-_PARTS = re.compile(r"\n|[.;:!?](?=\s)")
-_COMPUTES = re.compile(r"[=≈]|[\d)%]\s?[A-Za-z/ ]{0,30}[-+*/^]\s?\(?[\d.]")
 _OPERATION = re.compile(r"[\w)]\s?[-+*/]{1,2}\s?[\w(]")
-_OPTION = re.compile(r"(?:^|\n)\s{0,4}\(?([A-J])[.):]\s")
 _LETTER = re.compile(
     r"(?m)(?:[Aa]nswer|[Oo]ption|[Cc]hoice)\b[^A-Z\n]{0,24}\(?([A-J])\b(?!')|答案[^A-Z\n]{0,6}([A-J])"
     r"|^\W{0,4}([A-J])(?:[).:]|\W{0,3}$)|\\boxed\{(?:\\text\{)?\(?([A-J])\b"
@@ -76,130 +44,12 @@ _ASKS_CODE = re.compile(
     r"|python)\b|编写|写一个(?:函数|程序)|\bdef \w+\("
 )
 _CODE = re.compile(r"```|\bdef \w+\(|\breturn\b|[;{}]\s*$|^\s*(?:import|class|SELECT)\b", re.M)
-_PYTHON = frozenset({"python", "py", "Python", "python3"})
-_FENCE = re.compile(r"```[ \t]*(\w*)[^\n]{0,40}\n(.*?)(?:```|\Z)", re.S)
 _FOREIGN = re.compile(r"[\u0370-\u1fff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _ITEM = re.compile(r"\n\s{0,9}(?:\d{1,2}[.)]|[-*•]|#{1,4})\s")
 _STEPS = frozenset({"step", "then", "next", "so", "therefore", "first", "finally", "now"})
-_WORD = re.compile(r"\w+")
-_YEARS = frozenset(map(float, range(1900, 2100)))
 
 
-@dataclass(frozen=True, slots=True)
-class Final:
-    """The final answer of a text, as written there, and whether the text marks it as such."""
-
-    text: str
-    marked: bool
-
-    @property
-    def clean(self) -> str:
-        """What stands after its last `=`, as plain arithmetic."""
-        return plain(self.text).rsplit("=", 1)[-1].strip(" .*:\n")
-
-    @property
-    def value(self) -> float | None:
-        """Its number, or the first of several."""
-        whole = evaluate(self.clean.rstrip("%"))
-        found = numbers(self.clean) if whole is None else [whole]
-        if not found:
-            return None
-        return -found[0] if whole is None and _MINUS.match(self.clean) else found[0]
-
-
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """Both texts, read once.
-
-    Numbers: `asked` in digits, `told` in words, `used` by what the answer computes, or by all of it
-    where it computes nothing or the question is no story; `printed` by its `listings`.
-    """
-
-    prompt: str
-    answer: str
-    words: list[str]
-    final: Final | None
-    value: float | None
-    asked: tuple[float, ...]
-    told: tuple[float, ...]
-    used: frozenset[float]
-    equations: tuple[Equation, ...]
-    listings: tuple[str, ...]
-    printed: tuple[float, ...]
-    options: frozenset[str]
-    wants_number: bool
-    is_story: bool
-
-    @property
-    def quantities(self) -> tuple[float, ...]:
-        """The numbers asked about, without those that read as years: "from 2017 to 2019"."""
-        return tuple(each for each in self.asked if each not in _YEARS)
-
-
-def final_answer(answer: str) -> Final | None:
-    """The final answer of a text: a marked one if there is one, else a number of its last line.
-
-    Of several there, it is the last that the text has as a result, or the last: "96 in 2 days".
-    """
-    text = answer[-SIDE_CHARS:].strip()
-    for pattern in _MARKS:
-        found = pattern.findall(text)
-        said = _SENTENCE_END.split(found[-1].strip(" *"))[0].strip() if found else ""
-        if said:
-            return Final(said, True)
-    for line in reversed(text[-600:].split("\n")):
-        found = _NUMBER.findall(plain((_BOLD.findall(line) or [line])[-1]))
-        if found:
-            results = set(_RESULT.findall(plain(text)))
-            known = [number for number in found if number.strip("%") in results]
-            return Final((known or found)[-1], False)
-    return Final(text, False) if 0 < len(text) <= _SHORT_CHARS else None
-
-
-def _read(prompt: str, answer: str) -> _Read:
-    prompt = prompt[-SIDE_CHARS:]
-    if len(answer) > 2 * SIDE_CHARS:
-        answer = answer[:SIDE_CHARS] + "\n" + answer[-SIDE_CHARS:]
-    question = plain(re.split(r"\n(?:Q|Question|Problem):", prompt)[-1])
-    clean, words, final = plain(answer), _WORD.findall(answer.lower()), final_answer(answer)
-    options = frozenset(_OPTION.findall(prompt))
-    options = options if {"A", "B"} <= options else frozenset()
-    asked = tuple(dict.fromkeys(numbers(question)))
-    told = tuple(_SPELLED[word] for word in _WORD.findall(question.lower()) if word in _SPELLED)
-    is_story = not _FORMULA.search(prompt)
-    worked = _worked(clean) if is_story else ""
-    wants = bool(asked and not options and _ASKS_NUMBER.search(prompt))
-    blocks = _FENCE.findall(answer)
-    listings = tuple(textwrap.dedent(code) for name, code in blocks[:4] if name in _PYTHON)
-    return _Read(
-        prompt,
-        answer,
-        words,
-        final,
-        final.value if final else None,
-        asked,
-        told,
-        _used(worked or clean),
-        tuple(equations(clean)),
-        listings,
-        tuple(number for code in listings for number in printed(code)),
-        options,
-        wants,
-        is_story,
-    )
-
-
-def _worked(clean: str) -> str:
-    """The lines and sentences of a text that compute; what only repeats the question is none."""
-    return "\n".join(part for part in _PARTS.split(clean) if _COMPUTES.search(part))
-
-
-def _used(clean: str) -> frozenset[float]:
-    spelled = (_SPELLED[word] for word in _WORD.findall(clean.lower()) if word in _SPELLED)
-    return frozenset([*numbers(clean), *spelled])
-
-
-def _of_text(read: _Read) -> dict[str, float]:
+def _of_text(read: Read) -> dict[str, float]:
     """Checks of the answer as a text."""
     text = read.answer.lower().replace("’", "'")
     refused, hedged, rechecked = (sum(map(text.count, phrases)) for phrases in _PHRASES)
@@ -214,12 +64,12 @@ def _of_text(read: _Read) -> dict[str, float]:
     }
 
 
-def _cut_off(read: _Read) -> float:
+def _cut_off(read: Read) -> float:
     """An open code block, or a long text that stops inside a sentence."""
     text = read.answer.rstrip()
     if text.count("```") % 2 and len(text) < 2 * SIDE_CHARS:
         return 1.0
-    if len(text) < _SHORT_CHARS or (read.final and read.final.marked):
+    if len(text) < SHORT_CHARS or (read.final and read.final.marked):
         return 0.0
     is_open = any(text.count(a) > text.count(b) for a, b in ("()", "{}", "[]"))
     return 0.5 * is_open if re.search(r"[.!?。！？)\]}\"'”`*|$\d]$", text) else 1.0
@@ -231,14 +81,14 @@ def _packed(text: str) -> float:
     return len(zlib.compress(tail, 1)) / len(tail) if len(tail) >= 400 else 0.5
 
 
-def _other_language(read: _Read) -> float:
+def _other_language(read: Read) -> float:
     if min(len(read.prompt), len(read.answer)) < 20 or _TRANSLATES.search(read.prompt):
         return 0.0
     asked, said = (len(_FOREIGN.findall(t)) / len(t) for t in (read.prompt, read.answer))
     return float(abs(asked - said) > 0.4)
 
 
-def _of_numbers(read: _Read) -> dict[str, float]:
+def _of_numbers(read: Read) -> dict[str, float]:
     """Checks of arithmetic, and of a final number where one was asked for."""
     wrong = len({(each.left, each.right) for each in read.equations if not each.holds})
     found = {"wrong_arithmetic": 1.0 - 0.4**wrong}
@@ -272,7 +122,7 @@ def _is_computed(value: float, results: tuple[float, ...]) -> bool:
     return any(-0.51 <= abs(value) - abs(each) < 1 for each in joined)
 
 
-def _unused(read: _Read) -> float:
+def _unused(read: Read) -> float:
     """Share of the question's numbers that are used in no form."""
     asked = [each for each in read.quantities if each > 1]
     forms = ((n, n / 100, n * 100, 1 - n / 100, 1 + n / 100, 100 - n, 100 + n) for n in asked)
@@ -280,7 +130,7 @@ def _unused(read: _Read) -> float:
     return missing / max(len(asked), 1)
 
 
-def _few_sums(read: _Read) -> float:
+def _few_sums(read: Read) -> float:
     """Share of the sums that n numbers of a story need, n - 1, that the answer does not show."""
     if not read.is_story:
         return 0.0
@@ -290,11 +140,11 @@ def _few_sums(read: _Read) -> float:
     return max(needed - shown, 0) / max(needed, 1)
 
 
-def _of_form(read: _Read) -> dict[str, float]:
+def _of_form(read: Read) -> dict[str, float]:
     """Checks of the form that the prompt asks for: a choice, JSON, code."""
     letters = _LETTER.findall(read.answer[-300:]) or _LETTER.findall(read.answer)
     chosen = {letter for groups in letters for letter in groups} & read.options
-    blocks = _FENCE.findall(read.answer)
+    blocks = FENCE.findall(read.answer)
     wants_json = bool(_ASKS_JSON.search(read.prompt)) and len(read.answer) < 2 * SIDE_CHARS
     json_text = blocks[0][1] if blocks else read.answer
     return {
@@ -316,7 +166,7 @@ def _is_read(reader: Callable[[str], object], text: str) -> bool:
     return True
 
 
-def _shape(read: _Read, chars: int) -> dict[str, float]:
+def _shape(read: Read, chars: int) -> dict[str, float]:
     """What may be right at any size; mostly log(1 + count)."""
     return {
         "chars": math.log1p(chars),
@@ -354,8 +204,8 @@ _SCALE = np.array(list(_WEIGHTS.values()), dtype=np.float32)
 
 def features(prompt: str, answer: str) -> NDArray[np.float32]:
     """(A,) float32, A = len(NAMES): the checks, then the shape."""
-    read = _read(prompt, answer)
-    found = _of_text(read) | _of_numbers(read) | _of_form(read) | _shape(read, len(answer))
+    both = read_pair(prompt, answer)
+    found = _of_text(both) | _of_numbers(both) | _of_form(both) | _shape(both, len(answer))
     return np.array([found.get(name, 0.0) for name in NAMES], dtype=np.float32)
 
 

@@ -17,8 +17,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from router import uncertainty
-from router.answer import CHECKS, doubt_of, features, final_answer
+from router.answer import CHECKS, doubt_of, features
 from router.arithmetic import evaluate
+from router.reading import final_answer
 
 # A check is a reason once it failed by as much; a single "perhaps" is none.
 _FAILED = 0.45

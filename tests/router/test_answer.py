@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.answer import CHECKS, NAMES, doubt, doubt_of, features, final_answer
+from router.answer import CHECKS, NAMES, doubt, doubt_of, features
 from router.evaluate import auroc
 
 EGGS = (
@@ -197,31 +197,6 @@ def test_each_check_finds_its_fault(check: str, prompt: str, answer: str):
 )
 def test_no_check_fails_what_is_well(check: str, prompt: str, answer: str):
     assert of(prompt, answer)[check] == 0
-
-
-@pytest.mark.parametrize(
-    ("text", "value", "marked"),
-    [
-        ("So 9 * 2 = 18.\n#### 18", 18, True),
-        ("The answer is $1,200.", 1200, True),
-        ("The final answer is: **-5**", -5, True),
-        (r"Thus \boxed{\frac{3}{4}}", 0.75, True),
-        ('{"reasoning": "...", "answer": "42"}', 42, True),
-        ("答案是 12。", 12, True),
-        ("First 9 eggs.\nSo she makes **$18** a day from 9 eggs.", 18, False),
-        ("She has 12 * 3 = 36 apples.", 36, False),
-        ("No number here", None, False),
-    ],
-)
-def test_the_final_answer_is_found_where_solutions_put_it(text: str, value: float, marked: bool):
-    final = final_answer(text)
-    assert final is not None
-    assert (final.value, final.marked) == (value, marked)
-
-
-def test_a_long_text_without_a_number_has_no_final_answer():
-    assert final_answer("word " * 100) is None
-    assert final_answer("") is None
 
 
 def test_a_longer_answer_is_doubted_a_little_more():

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from router.answer import NAMES, doubt, features, final_answer
+from router.answer import NAMES, doubt, features
+from router.reading import final_answer
 
 
 @dataclass(frozen=True, slots=True)
