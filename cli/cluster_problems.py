@@ -7,7 +7,6 @@ Not covered: what Ray or a cloud refuses by itself.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import permutations
 from pathlib import Path
 
 from autoscale.fit import fit, sizable
@@ -33,7 +32,7 @@ class Checked:
     """Everything the command tells; `least` and `most` are fleets at the tiers' bounds.
 
     Where `cluster.max_gpus` does not allow every tier its most replicas, `most` is the dearest
-    fleet that it allows.
+    fleet in which one tier has as many as it allows.
     """
 
     settings: Settings
@@ -64,17 +63,17 @@ def examine(settings: Settings, cluster: Cluster, table: MachineTable) -> Checke
 def _most(settings: Settings) -> list[list[tuple[Tier, int]]]:
     """Replicas above the fewest, as many as there may be at once.
 
-    Under `cluster.max_gpus` there is one list for each order in which tiers take what is left above
-    all floors.
+    Under `cluster.max_gpus` there is one list for each tier that is the first to take what is left
+    above all floors; the others follow in their order.
     """
     tiers, budget = settings.tiers, settings.cluster.max_gpus
     if budget is None:
         return [[(tier, tier.replicas.max - tier.replicas.min) for tier in tiers]]
     floors = sum(tier.floor * tier.accelerator.per_replica for tier in tiers)
     found = []
-    for order in permutations(tiers):
+    for first in tiers:
         left, more = budget - floors, []
-        for tier in order:
+        for tier in (first, *(one for one in tiers if one is not first)):
             gpus, most = tier.accelerator.per_replica, tier.replicas.max - tier.floor
             taken = min(most, left // gpus) if gpus else most
             left -= taken * gpus
