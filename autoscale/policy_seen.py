@@ -25,7 +25,7 @@ class Seen:
     `seconds` of traffic are 0 where none was told. `queues` is whether any replica's queue is
     known, `kv_tokens` None where no KV use is. `waiting_tokens`, `running` and `seats`, the
     calls that run or wait, are of interactive ones alone, `ongoing` of both lanes;
-    `wait_ratio` is the worst of TTFT and TPOT by its SLO, None where nothing ended.
+    `ttft_s` and `tpot_s` are means over replicas, None where nothing ended.
     """
 
     now_s: float

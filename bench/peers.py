@@ -11,6 +11,7 @@ Also here: what starts our side, because both sides must be started alike.
 import argparse
 import json
 import os
+import random
 import subprocess
 import sys
 import tempfile
@@ -111,8 +112,9 @@ def ours(settings: Mapping[str, object], folder: Path) -> Iterator[int]:
     port = free_port()
     config = folder / "bench.yaml"
     config.write_text(yaml.safe_dump({**settings, "server": {"port": port}}))
-    # Ray looks for its replicas' ports from a fixed number on; another cluster may do so now.
-    first = free_port()
+    # Ray looks for its replicas' ports from 30000 on, and another cluster may do so now. Those
+    # above are nobody's either, and none that `free_port` chooses for HAProxy.
+    first = random.randrange(31_001, 32_768 - _INGRESS_PORTS)
     os.environ |= {
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(first),
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(first + _INGRESS_PORTS),
