@@ -73,11 +73,11 @@ def _costs(memory: Memory, scaling: Scaling, profile: EngineProfile) -> Costs:
 
 
 def _context(context: Decayed, seen: Seen) -> Decayed:
-    """Tokens in KV caches and calls that run, as means over time."""
-    if seen.kv_tokens is None:
+    """Tokens in the KV cache of the call that makes an output token, by output tokens."""
+    if seen.context_tokens is None:
         return context
-    seconds = seen.seconds
-    return context.after(seen.kv_tokens * seconds, seen.running * seconds, seconds, CONTEXT_S)
+    made = seen.output_tokens_per_s * seen.seconds
+    return context.after(seen.context_tokens * made, made, seen.seconds, CONTEXT_S)
 
 
 def bursty(bursts: Bursts, ratio: float) -> bool:

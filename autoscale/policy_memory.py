@@ -58,12 +58,12 @@ class Memory:
     """What was seen up to `now_s`, None before the first view.
 
     `work` is replica-seconds of arrivals per second, `batch_work` that of the batch lane; `input`
-    and `output` are tokens by request, `context` tokens in KV caches by running call; `waits` is
-    the worst of TTFT and TPOT by what they may take of the SLO. `highs` are what was asked for
-    without the backlog, `lows` the backlog, negated. `known` are the replicas that were ready,
-    `starts` the seconds that others took to get ready. `told_s` is when traffic was last told,
-    `busy_s` when there last was any, `down_s` when a replica was last taken away; from `up_s` on
-    `up_base` replicas grew.
+    and `output` are tokens by request, `context` tokens in a call's KV cache by output token;
+    `waits` is the worst of TTFT and TPOT by what they may take of the SLO. `highs` are what was
+    asked for without the backlog, `lows` the backlog, negated. `known` are the replicas that were
+    ready, `starts` the seconds that others took to get ready. `told_s` is when traffic was last
+    told, `busy_s` when there last was any, `down_s` when a replica was last taken away; from `up_s`
+    on `up_base` replicas grew.
     """
 
     version: int = VERSION

@@ -23,9 +23,10 @@ class Seen:
     """One tier now. Tokens and counts are sums over its replicas.
 
     `seconds` of traffic are 0 where none was told. `queues` is whether any replica's queue is
-    known, `kv_tokens` None where no KV use is. `waiting_tokens`, `running` and `seats`, the
-    calls that run or wait, are of interactive ones alone, `ongoing` of both lanes;
-    `ttft_s` and `tpot_s` are means over replicas, None where nothing ended.
+    known, `kv_tokens` None where no KV use is. `waiting_tokens` and `seats`, the calls that run
+    or wait, are of interactive ones alone, `ongoing` of both lanes. `context_tokens` are those
+    that an output token is made with, None where none is made; `ttft_s` and `tpot_s` means over
+    replicas, None where nothing ended.
     """
 
     now_s: float
@@ -44,11 +45,12 @@ class Seen:
     held_tokens: float
     queues: bool
     ongoing: float
-    running: float
     seats: float
     waiting_tokens: float
     batch_waiting_tokens: float
     kv_tokens: float | None
+    output_tokens_per_s: float
+    context_tokens: float | None
     ttft_s: float | None
     tpot_s: float | None
 
@@ -93,11 +95,12 @@ def see(view: View, otherwise_s: float, scaling: Scaling, profile: EngineProfile
         held_tokens=clean(traffic.held_tokens),
         queues=bool(fresh) or not view.ready,
         ongoing=sum(clean(load.running) + clean(load.waiting) for load in fresh),
-        running=share * sum(clean(load.running) * _interactive(load) for load in fresh),
         seats=sum(_seats(load) for load in fresh),
         waiting_tokens=waiting * share,
         batch_waiting_tokens=batch_waiting * share,
         kv_tokens=_kv_tokens(fresh, len(view.ready), profile),
+        output_tokens_per_s=share * sum(clean(load.output_tokens_per_s) for load in fresh),
+        context_tokens=_context_tokens(fresh, profile),
         ttft_s=_mean([load.ttft_s for load in fresh]),
         tpot_s=_mean([load.tpot_s for load in fresh]),
     )
@@ -136,13 +139,30 @@ def _kv_tokens(fresh: list[Load], ready: int, profile: EngineProfile) -> float |
     The lanes are taken to share a cache as they share the calls that run.
     """
     known = [
-        min(clean(load.kv_use_ratio), 1.0) * _interactive(load)
-        for load in fresh
-        if load.kv_use_ratio is not None and load.kv_use_ratio == load.kv_use_ratio
+        min(clean(load.kv_use_ratio), 1.0) * _interactive(load) for load in fresh if _tells_kv(load)
     ]
     if not known:
         return None if ready else 0.0
     return sum(known) / len(known) * ready * profile.kv_tokens
+
+
+def _context_tokens(fresh: list[Load], profile: EngineProfile) -> float | None:
+    """The mean KV cache of a call that runs, by output tokens; None where none is made.
+
+    In a step each call makes a token, so a replica's mean is that of its tokens, too. By calls it
+    would be too long: those with much KV run beside others that slow them down.
+    """
+    made = tokens = 0.0
+    for load in fresh:
+        if _tells_kv(load) and load.running > 0:
+            rate, held = clean(load.output_tokens_per_s), min(clean(load.kv_use_ratio), 1.0)
+            made += rate
+            tokens += rate * held * profile.kv_tokens / max(1.0, clean(load.running))
+    return tokens / made if made > 0 else None
+
+
+def _tells_kv(load: Load) -> bool:
+    return load.kv_use_ratio is not None and load.kv_use_ratio == load.kv_use_ratio
 
 
 def _interactive(load: Load) -> float:

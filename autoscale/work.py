@@ -53,8 +53,8 @@ class Costs:
     ) -> Costs:
         """By tokens of recent calls (sums over calls, weighted by calls).
 
-        `held` are tokens in KV caches, weighted by running calls: of long calls more run at a time
-        than come, so a call that runs holds more than the mean of those that come.
+        `held` are tokens in the KV cache of a call that makes an output token, weighted by output
+        tokens: long answers make most of them, and hold more than the mean of those that come.
         """
         input_tokens = min(_mean(inputs, PRIOR_INPUT_TOKENS), MOST_TOKENS)
         output_tokens = min(_mean(outputs, PRIOR_OUTPUT_TOKENS), MOST_TOKENS)

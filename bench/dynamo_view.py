@@ -8,7 +8,8 @@ for. What a snapshot does not say as `autoscale.signals` means it:
 - TTFT and TPOT are means over the fleet, of calls that ended; each worker is told the same.
 - A worker's queue and its KV use are those of its last forward pass; the sequences that it ran,
   its running requests. One without a pass since the last snapshot is as it was.
-- Output tokens are of calls that ended. Rates of tokens by worker, preemptions: not told, 0.
+- Output tokens are of calls that ended; a worker's rate of them is that of its last forward pass.
+  Its rate of prompt tokens, preemptions: not told, 0.
 - No call is held, as the engine gives each to a worker when it comes, and no prefix is cached.
 - A worker is asked for at the tick before the snapshot that first has it.
 """
@@ -119,6 +120,7 @@ class Watch:
             waiting=last.waiting,
             waiting_tokens=last.waiting_tokens,
             kv_use_ratio=min(1.0, held / self._kv_tokens),
+            output_tokens_per_s=last.sequences / last.seconds if last.seconds else 0.0,
             ttft_s=traffic["avg_ttft_ms"] / 1000 if traffic["ttft_count"] else None,
             tpot_s=traffic["avg_itl_ms"] / 1000 if traffic["itl_count"] else None,
         )

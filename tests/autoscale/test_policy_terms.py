@@ -1,11 +1,14 @@
 """What a queue asks for, for how long, and what the calls that run say of the work."""
 
+import math
+
 import pytest
 
 from autoscale.policy import Memory, decide
+from autoscale.policy_seen import see
 from autoscale.policy_terms import Terms
-from autoscale.signals import Traffic
-from tests.autoscale.scaled import PROFILE, RULES, arrivals, view
+from autoscale.signals import Traffic, View
+from tests.autoscale.scaled import PROFILE, RULES, arrivals, load, view
 
 
 def asked(**known: float) -> Terms:
@@ -45,11 +48,11 @@ def test_replicas_that_a_queue_asked_for_go_when_it_is_gone():
     assert target <= 4
 
 
-def lived(running: int, kv_use_ratio: float | None) -> float:
-    """The work of the same arrivals, with so many calls in each of four replicas."""
+def lived(**each: float | None) -> float:
+    """The work of the same arrivals, with what each of four replicas tells."""
     memory, calls = Memory.new(), Traffic(5.0, 20, 10_000, finished=20, output_tokens=6_000)
     for n in range(60):
-        seen = view(n * 5.0, 4, 4, traffic=calls, running=running, kv_use_ratio=kv_use_ratio)
+        seen = view(n * 5.0, 4, 4, traffic=calls, **{"output_tokens_per_s": 300.0, **each})
         _, memory = decide(seen, memory, RULES, PROFILE)
     return memory.work.rate(RULES.scaling.rate_window_s)
 
@@ -64,3 +67,29 @@ def test_calls_that_hold_less_or_tell_nothing_change_nothing():
     assert lived(running=250, kv_use_ratio=0.01) == pytest.approx(plain)
     assert lived(running=0, kv_use_ratio=0.0) == pytest.approx(plain)
     assert lived(running=0, kv_use_ratio=1.0) == pytest.approx(plain)
+    assert lived(running=10, kv_use_ratio=0.4, output_tokens_per_s=0.0) == pytest.approx(plain)
+
+
+def test_a_context_is_that_of_the_tokens_made_not_of_the_calls_that_run():
+    """Two calls of 40,000 tokens make 20 tokens a second, beside 90 of 1,000 that make 1,980."""
+    slow = load(0, 5.0, running=2, kv_use_ratio=0.4, output_tokens_per_s=20.0)
+    fast = load(1, 5.0, running=90, kv_use_ratio=0.45, output_tokens_per_s=1_980.0)
+    told = see(View(5.0, 2, (slow, fast), (), Traffic(5.0)), 0.0, RULES.scaling, PROFILE)
+    assert told.output_tokens_per_s == 2_000
+    assert told.context_tokens == pytest.approx(0.01 * 40_000 + 0.99 * 1_000)
+
+
+@pytest.mark.parametrize("odd", [
+    {"kv_use_ratio": None},
+    {"kv_use_ratio": math.nan},
+    {"running": math.nan},
+    {"running": -1},
+    {"output_tokens_per_s": math.nan},
+])  # fmt: skip
+def test_a_replica_that_tells_no_context_counts_for_none(odd):
+    plain = {"running": 10, "kv_use_ratio": 0.5, "output_tokens_per_s": 100.0}
+    loads = (load(0, 5.0, **plain), load(1, 5.0, **{**plain, "kv_use_ratio": 1.0, **odd}))
+    told = see(View(5.0, 2, loads, (), Traffic(5.0)), 0.0, RULES.scaling, PROFILE)
+    assert told.context_tokens == pytest.approx(10_000)
+    alone = see(View(5.0, 1, loads[1:], (), Traffic(5.0)), 0.0, RULES.scaling, PROFILE)
+    assert alone.context_tokens is None

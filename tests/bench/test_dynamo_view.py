@@ -41,13 +41,14 @@ def test_a_worker_is_told_with_its_queue_and_its_kv_cache():
     told = a_pass(
         7, num_prefill_requests=1, sum_prefill_tokens=500, sum_prefill_kv_tokens=100,
         num_decode_requests=9, sum_decode_kv_tokens=400, num_queued_prefill=3,
-        num_queued_decode=1, sum_queued_prefill_tokens=2500,
+        num_queued_decode=1, sum_queued_prefill_tokens=2500, wall_time=0.03,
     )  # fmt: skip
     view = Watch(1, 2000).view(snapshot(5, [7], decode_fpm_snapshots=[told]))
     (load,) = view.ready
     assert (load.id, load.at_s, load.started_s) == ("7", 5.0, 0.0)
     assert (load.running, load.waiting, load.waiting_tokens) == (10, 4, 2500)
     assert load.kv_use_ratio == 0.5
+    assert load.output_tokens_per_s == pytest.approx(300)
     assert (load.ttft_s, load.tpot_s) == (0.15, 0.04)
 
 
