@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from autoscale.measure import Answer, Where, drive
-from autoscale.profile import EngineProfile
+from autoscale.profile import EngineProfile, Slo
 from autoscale.profiles import pick
 from autoscale.replay import Setup
 from autoscale.replay_policies import Choice, run
@@ -87,9 +87,13 @@ def serve(where: Where, trace: Trace) -> tuple[Trace, Figures]:
     return sent, _figures(sent, [one.ttft_s for one in answers], _ends(answers))
 
 
-def replayed(sent: Trace, profile: EngineProfile) -> Figures:
-    """What the replay says of the same arrivals on one replica that is there from the start."""
-    found = run(sent, Choice("fixed", replicas=1), Setup(profile, warmup_s=0.0, max_replicas=1))
+def replayed(sent: Trace, profile: EngineProfile, slo: Slo) -> Figures:
+    """What the replay says of the same arrivals on one replica that is there from the start.
+
+    `slo` is the tier's own: who is late by it goes last in the engine's queue.
+    """
+    setup = Setup(profile, slo, warmup_s=0.0, max_replicas=1)
+    found = run(sent, Choice("fixed", replicas=1), setup)
     later = np.nan_to_num(found.tpot_s) * (sent.output_tokens - 1)
     return _figures(sent, found.ttft_s, sent.at_s + found.ttft_s + later)
 
@@ -113,17 +117,19 @@ def main() -> None:
     options.add_argument("--requests", type=int, default=120)
     options.add_argument("--at-once", type=int, default=40, help="requests of the second load")
     options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--slo-ttft", type=float, default=2.0, help="the tier's own, seconds")
     options.add_argument("--json", action="store_true")
     asked = options.parse_args()
     path, _, name = asked.profile.rpartition(":")
     profile, where = pick(Path(path), name), Where(asked.url, asked.tier, connections=512)
+    slo = Slo(ttft_s=asked.slo_ttft)
     pairs = []
     for trace in (
         arrivals(asked.requests, asked.rate, asked.seed),
         arrivals(asked.at_once, float("inf"), asked.seed),
     ):
         sent, measured = serve(where, trace)
-        pairs.append(Pair(trace.name, measured, replayed(sent, profile)))
+        pairs.append(Pair(trace.name, measured, replayed(sent, profile, slo)))
     if asked.json:
         print(json.dumps([{"load": one.load} | one.ratios() for one in pairs]))
         return

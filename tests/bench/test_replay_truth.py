@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from autoscale.profile import EngineProfile
+from autoscale.profile import EngineProfile, Slo
 from autoscale.trace import Trace
 from bench.replay_truth import Figures, Pair, arrivals, replayed, steady
 
@@ -38,7 +38,7 @@ def test_an_engine_is_steady_while_its_steps_take_as_long(changed: dict[str, flo
 
 def test_a_request_alone_is_replayed_as_the_profile_says():
     one = Trace("one", np.array([0.0]), np.array([100]), np.array([11]))
-    found = replayed(one, PROFILE)
+    found = replayed(one, PROFILE, Slo())
     first_s = 0.5 + 0.011 + 0.1
     assert found.ttft_s_p50 == found.ttft_s_p95 == pytest.approx(first_s)
     assert found.output_tokens_per_s == pytest.approx(11 / (first_s + 10 * 0.011))

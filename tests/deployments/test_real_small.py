@@ -325,7 +325,7 @@ def test_a_replay_comes_out_as_the_engine_serves(serving: Serving, tmp_path: Pat
         ratios: dict[str, float] = {}
         for trace in (arrivals(48, 2.0, seed), arrivals(24, math.inf, seed)):
             sent, measured = serve(where, trace)
-            pair = Pair(trace.name, measured, replayed(sent, profile))
+            pair = Pair(trace.name, measured, replayed(sent, profile, Slo.model_validate(SLO)))
             ratios |= {f"{trace.name}: {name}": ratio for name, ratio in pair.ratios().items()}
         if close(ratios):
             return
