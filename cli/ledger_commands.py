@@ -41,6 +41,7 @@ class ReportBy(StrEnum):
     PRICE_VERSION = "price-version"
     KIND = "kind"
     CACHE = "cache"
+    LANE = "lane"
     DAY = "day"
 
 

@@ -86,15 +86,17 @@ class Metrics:
             "tier",
         )
         self.ttft_s = self._histogram(
-            "hansom_ttft_seconds", "Arrival to first streamed event, seconds.", _SECONDS, "tier"
-        )
+            "hansom_ttft_seconds", "Arrival to first streamed event, seconds.", _SECONDS,
+            "tier", "lane",
+        )  # fmt: skip
         self.tpot_s = self._histogram(
             "hansom_tpot_seconds", "Time per output token after the first, seconds.",
             _TPOT_SECONDS, "tier",
         )  # fmt: skip
         self.total_s = self._histogram(
-            "hansom_request_seconds", "Arrival to end of answer, seconds.", _SECONDS, "tier"
-        )
+            "hansom_request_seconds", "Arrival to end of answer, seconds.", _SECONDS,
+            "tier", "lane",
+        )  # fmt: skip
         self.in_flight = self._gauge("hansom_requests_in_flight", "Requests open at the gateway.")
         self.tier_in_flight = self._gauge(
             "hansom_tier_requests_in_flight", "Requests open on a tier's replicas.", "tier"

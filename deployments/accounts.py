@@ -283,6 +283,7 @@ def _refused_line(visit: Visit, refusal: Refusal, clock: Clock) -> LedgerLine:
         tags=payer.tags,
         route_code="refused",
         route_reason=refusal.words,
+        lane=visit.lane,
         stream=visit.stream,
         total_s=total_s,
         outcome=Outcome.REFUSED,

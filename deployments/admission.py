@@ -175,7 +175,7 @@ class Admission:
         return await self.purse.reserve(
             Visit(
                 payer, call.call_id, call.request_id, call.endpoint.value, call.requested,
-                call.arrived_s, call.deadline_s, stream=call.stream,
+                call.arrived_s, call.deadline_s, stream=call.stream, lane=call.lane,
             ),
             lambda: worst_case(self._settings, call, body_bytes, wall_s),
         )  # fmt: skip

@@ -229,6 +229,7 @@ class Attempt:
             router_version=self._router_version(),
             model_version=self._tier.version,
             prompt_version=call.prompt_version,
+            lane=call.lane,
             price_version=self._price.version,
             usage=usage,
             stream=call.stream,
@@ -264,8 +265,8 @@ class Attempt:
         baseline = line.saved_usd_micros + line.cost_usd_micros
         if baseline > 0:
             metrics.baseline_usd.labels(tier).inc(baseline / 1e6)
-        metrics.total_s.labels(tier).observe(line.total_s)
+        metrics.total_s.labels(tier, line.lane.value).observe(line.total_s)
         if line.ttft_s is not None:
-            metrics.ttft_s.labels(tier).observe(line.ttft_s)
+            metrics.ttft_s.labels(tier, line.lane.value).observe(line.ttft_s)
         if line.tpot_s is not None:
             metrics.tpot_s.labels(tier).observe(line.tpot_s)

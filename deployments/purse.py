@@ -6,6 +6,7 @@ Not covered: keys and limits, which accounts keep (`deployments.accounts`).
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from core.call import Lane
 from deployments.payer import stranger
 from ledger.limits import Amount, Payer
 from ledger.line import Kind, LedgerLine
@@ -27,6 +28,7 @@ class Visit:
     life_s: float
     kind: Kind = Kind.ANSWER
     stream: bool = False
+    lane: Lane = Lane.INTERACTIVE
 
 
 def _nothing() -> None:

@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 from sqlalchemy import ColumnElement, Connection, and_, case, func, select
 
 from core.alerting import AlertRules, CostPerSuccess, HitRateFall, RouteMixDrift
+from core.call import Lane
 from ledger.alert_budgets import Budgets, burn_windows
 from ledger.alert_rules import (
     AlertFigures,
@@ -144,7 +145,10 @@ def attempts(connection: Connection, span: Span) -> Attempts:
 
 
 def ttft(connection: Connection, span: Span) -> tuple[Ttft, ...]:
-    """Nearest-rank p95 of each tier's successful streams; replayed answers would flatter it."""
+    """Nearest-rank p95 of each tier's successful streams.
+
+    Replayed answers would flatter it, and calls of the batch lane wait by intent.
+    """
     ranked = (
         select(
             _COLUMNS.tier,
@@ -157,6 +161,7 @@ def ttft(connection: Connection, span: Span) -> tuple[Ttft, ...]:
         .where(
             _in(span),
             _COLUMNS.kind.in_(_TRIED),
+            _COLUMNS.lane == Lane.INTERACTIVE,
             _COLUMNS.outcome == Outcome.SUCCESS,
             _COLUMNS.ttft_s.is_not(None),
         )

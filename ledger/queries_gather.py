@@ -39,7 +39,7 @@ _L = LINES.c
 _PLACE = 1 << 32  # above every attempt's number, so that one maximum finds a line and its number
 _OF_ANSWER = (
     "tenant", "key", "team", "tags", "route_code", "tier", "model", "model_version",
-    "router_version", "prompt_version", "price_version", "kind", "cache", "outcome",
+    "router_version", "prompt_version", "price_version", "kind", "cache", "lane", "outcome",
     "ttft_s", "tpot_s", "total_s",
 )  # fmt: skip
 _OF_FIRST = ("model_version", "router_version", "prompt_version", "price_version")

@@ -14,7 +14,7 @@ from core.money import usd
 
 BY = (
     "tenant", "key", "team", "tag", "route", "tier", "model", "model-version", "router-version",
-    "prompt-version", "price-version", "kind", "cache", "day",
+    "prompt-version", "price-version", "kind", "cache", "lane", "day",
 )  # fmt: skip
 
 HOW_GROUPED = (

@@ -31,7 +31,7 @@ from sqlalchemy import (
 
 from core.errors import HansomError
 
-VERSION = "0002"  # of the newest file in `migrations/versions`
+VERSION = "0003"  # of the newest file in `migrations/versions`
 VERSION_TABLE = "ledger_version"  # not alembic's own name: the database may be shared with others
 LOCK_WAIT_S = 30.0
 
@@ -58,6 +58,7 @@ LINES = Table(
     Column("router_version", Text, nullable=False),
     Column("model_version", Text, nullable=False, server_default=text("''")),
     Column("prompt_version", Text, nullable=False, server_default=text("''")),
+    Column("lane", Text, nullable=False, server_default=text("'interactive'")),
     Column("price_version", Text, nullable=False),
     Column("fresh_input_tokens", BigInteger, nullable=False),
     Column("cached_input_tokens", BigInteger, nullable=False),
@@ -125,7 +126,7 @@ def _unversioned(connection: Connection) -> str | None:
     if not inspector.has_table(LINES.name):
         return None
     columns = {column["name"] for column in inspector.get_columns(LINES.name)}
-    return "0002" if "key" in columns else "0001"
+    return "0003" if "lane" in columns else "0002" if "key" in columns else "0001"
 
 
 @contextmanager

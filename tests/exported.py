@@ -14,6 +14,7 @@ from autoscale.policy_terms import Code as ScaleCode
 from cache.consensus import Served
 from cache.gates import Refusal
 from core import errors
+from core.call import Lane
 from core.metrics import Metrics
 from core.settings import SimulatedEngine
 from deployments.ledger import Ledger
@@ -56,6 +57,7 @@ VALUES: dict[str, dict[str, set[str]]] = {
     "hansom_refusals": {"limit": {*LIMITS, "key"}},
     "hansom_soft_limits": {"limit": {"tokens", "usd"}},
     "hansom_scale_decisions": {"code": set(ScaleCode)},
+    **{f"hansom_{wait}_seconds": {"lane": set(Lane)} for wait in ("ttft", "request")},
     "hansom_trace_spans": {"result": {"sent", "failed", "dropped"}},
 }
 

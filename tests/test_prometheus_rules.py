@@ -124,10 +124,10 @@ def traffic(trouble: str | None, scale: float = 1.0) -> dict[str, list[Rising]]:
             two(5, 5, None, tier="small", kind="cache_hit", outcome="success"),
         ],
         "hansom_ttft_seconds_bucket": [
-            two(before, now, "ttft_p95", tier="small", le=str(bound))
+            two(before, now, "ttft_p95", tier="small", lane="interactive", le=str(bound))
             for bound, before, now in waits
         ],
-        "hansom_ttft_seconds_count": [two(1, 1, None, tier="small")],
+        "hansom_ttft_seconds_count": [two(1, 1, None, tier="small", lane="interactive")],
     }  # fmt: skip
 
 

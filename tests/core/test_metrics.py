@@ -11,7 +11,7 @@ COUNTED = (
 )  # fmt: skip
 BOUNDED = {"endpoint", "status", "tier", "kind", "outcome", "code", "result", "verdict"}
 # Arms are named in the settings, and agreement is yes or no.
-BOUNDED |= {"arm", "agrees"}
+BOUNDED |= {"arm", "agrees", "lane"}
 # What a limit measures, not whose it is.
 BOUNDED |= {"limit"}
 
@@ -40,7 +40,7 @@ def test_each_replica_counts_for_itself() -> None:
 def test_the_text_is_prometheus_and_has_no_created_series() -> None:
     metrics = Metrics()
     metrics.attempts.labels("small", "answer", "success").inc()
-    metrics.ttft_s.labels("small").observe(0.2)
+    metrics.ttft_s.labels("small", "interactive").observe(0.2)
     names = [
         sample.name
         for family in text_string_to_metric_families(metrics.text())

@@ -13,9 +13,10 @@ import pytest
 from redis.exceptions import ConnectionError
 
 from core.accounts import Budget, Measure, Rules
-from core.call import Usage
+from core.call import Lane, Usage
 from deployments.accounts import amount_of
 from deployments.admission import Admission
+from deployments.lane import HEADER as LANE
 from deployments.purse import Visit
 from ledger.keys import Key, hashed, new_key, revoked, rotated
 from ledger.limits import Amount, Payer, Standing, limits_of
@@ -208,7 +209,7 @@ async def test_what_was_used_takes_the_place_of_what_was_reserved(
 async def test_a_refusal_says_what_openai_would_and_leaves_one_line(tmp_path: Path) -> None:
     async with desk(tmp_path) as at:
         key, secret = at.key(usd("0.000001 USD/day"))
-        answer = await at.ask(secret, headers={"x-request-id": "mine"})
+        answer = await at.ask(secret, headers={"x-request-id": "mine", LANE: "batch"})
         error = error_of(answer)
         assert (answer.status_code, error["type"], error["code"]) == (
             429, "rate_limit_error", "budget_exceeded",
@@ -222,6 +223,7 @@ async def test_a_refusal_says_what_openai_would_and_leaves_one_line(tmp_path: Pa
         )  # fmt: skip
         assert (line.cost_usd_micros, line.saved_usd_micros, line.usage) == (0, 0, Usage())
         assert (line.request_id, line.tenant, line.key) == ("mine", "acme", key.id)
+        assert line.lane is Lane.BATCH
         assert at.path.books.metrics.refusals.labels("usd")._value.get() == 1
         assert (await at.ask(secret)).status_code == 429
         assert len(await at.path.lines()) == 2

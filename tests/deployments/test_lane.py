@@ -49,11 +49,14 @@ def test_batch_calls_of_all_gateways_have_their_share_of_the_places_and_one_at_l
     assert batch_room(0, places, gateways) == batch_room(1, places, gateways)
 
 
-async def test_the_engine_is_told_the_lane_and_the_priority(tmp_path: Path) -> None:
+async def test_the_engine_is_told_the_lane_and_the_priority_and_the_ledger_the_lane(
+    tmp_path: Path,
+) -> None:
     engine = Engine(answers())
     async with rig(tmp_path, [engine]) as path:
         await path.ask(asked(priority=-7))
         await path.ask(asked(Lane.INTERACTIVE, priority=-7))
+        assert [line.lane for line in await path.lines()] == [Lane.BATCH, Lane.INTERACTIVE]
     told = [(headers.get(HEADER), body.get("priority")) for headers, body in
             zip(engine.headers, engine.asked, strict=True)]  # fmt: skip
     assert told == [("batch", 1), (None, None)]

@@ -18,7 +18,7 @@ def samples(text: str) -> dict[str, list[Sample]]:
 def gateway(requests: int) -> str:
     metrics = Metrics()
     metrics.requests.labels("completions", "200").inc(requests)
-    metrics.ttft_s.labels("small").observe(0.2)
+    metrics.ttft_s.labels("small", "interactive").observe(0.2)
     return metrics.text()
 
 

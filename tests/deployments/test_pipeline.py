@@ -276,5 +276,5 @@ async def test_every_attempt_is_counted_once_in_the_metrics(tmp_path: Path) -> N
             assert value("hansom_attempts_total", labels) == 1
         assert value("hansom_tokens_total", {"tier": "large", "kind": "output"}) == 2
         assert value("hansom_routes_total", {"tier": "small", "code": "easy"}) == 1
-        assert value("hansom_ttft_seconds_count", {"tier": "large"}) == 1
+        assert value("hansom_ttft_seconds_count", {"tier": "large", "lane": "interactive"}) == 1
         assert value("hansom_cache_lookups_total", {"result": "off"}) == 1

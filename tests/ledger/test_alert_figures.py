@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from core.alerting import AlertRules, BudgetBurn, RouteMixDrift
+from core.call import Lane
 from ledger.alert_budgets import NO_BUDGETS, Budget, Budgets
 from ledger.alert_figures import (
     attempts,
@@ -109,6 +110,7 @@ def test_p95_is_the_nearest_rank_of_each_tier(store: SqlStore, streams: int, at:
         ttft, store, *waits, recent("l", tier="large", ttft_s=7.0), recent("plain"),
         recent("hit", kind=Kind.CACHE_HIT, ttft_s=0.0),
         recent("bad", outcome=Outcome.ERROR, ttft_s=9.0),
+        recent("waits", lane=Lane.BATCH, ttft_s=900.0),
     )  # fmt: skip
     assert found == (Ttft("large", 1, 7.0), Ttft("small", streams, float(at)))
 

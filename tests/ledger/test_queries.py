@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from core.call import Usage
+from core.call import Lane, Usage
 from ledger import queries
 from ledger.line import Kind, LedgerLine, Outcome
 from ledger.report import summarise
@@ -70,6 +70,15 @@ def test_waits_are_those_of_the_line_that_answered(store: SqlStore) -> None:
     assert (acme.total.p50_s, acme.total.p95_s) == (0.02, 2.0)
     assert (acme.tpot.p50_s, acme.tpot.p95_s) == (0.02, 0.02)
     assert rows(store, "cache")["miss"].ttft.p95_s == 0.5
+
+
+def test_the_batch_lanes_waits_are_told_apart(store: SqlStore) -> None:
+    store.insert([line(1, ttft_s=0.1), line(2, ttft_s=900.0, lane=Lane.BATCH)])
+    found = rows(store, "lane")
+    assert {lane: row.ttft.p95_s for lane, row in found.items()} == {
+        "interactive": 0.1,
+        "batch": 900.0,
+    }
 
 
 @pytest.mark.parametrize("by", [by for by in BY if by not in ("tag",)])

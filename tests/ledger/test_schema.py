@@ -28,6 +28,7 @@ ADDED = {
     "route_reason": "",
     "model_version": "",
     "prompt_version": "",
+    "lane": "interactive",
     "undelivered_tokens": 0,
 }
 

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 from sqlalchemy import URL
 
-from core.call import Usage
+from core.call import Lane, Usage
 from core.settings import LedgerSettings
 from ledger.line import Kind, LedgerLine, Outcome
 from ledger.queries import figures
@@ -26,6 +26,7 @@ def full_line() -> LedgerLine:
         route_reason="because",
         model_version="v/none",
         prompt_version="7",
+        lane=Lane.BATCH,
         undelivered_tokens=2**40,
         difficulty=0.25,
         route_code="hard",
