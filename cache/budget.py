@@ -107,10 +107,12 @@ class Record:
         """Whether recent outcomes are above the limit, though they prove nothing yet."""
         return self.told_recent > 0 or self.recent.wrong > budget.limit * self.recent.checked
 
-    @property
-    def failed(self) -> Tally:
-        """What is remembered of a level that was left for its errors."""
-        return Tally(self.all.checked, max(self.all.wrong, self.told))
+    def failed(self, budget: Budget) -> Tally:
+        """What to remember of a level left for its errors: of late only, if the rest hides them."""
+        whole = Tally(self.all.checked, max(self.all.wrong, self.told))
+        if self.recent.above(budget.limit) and whole.below(budget.limit):
+            return self.recent
+        return whole
 
     def decayed(self, budget: Budget) -> Record:
         """Halved where a window is full."""
@@ -247,10 +249,17 @@ def _tightened(state: State, budget: Budget) -> tuple[State, str]:
     while now is not Level.OFF and (record := state.records[now]).above(budget):
         reason = _above(record, budget)
         after = _ORDER[now.strictness + 1]
-        state = replace(state, past=state.past.plus(record.failed))
-        state = _entered(state.with_record(now, Record()), after, state.records[after].all)
+        failed = record.failed(budget)
+        past = failed.plus(_beside(failed, state.past, budget))
+        known = _beside(past, state.records[after].all, budget)
+        state = _entered(replace(state.with_record(now, Record()), past=past), after, known)
         now = after
     return state, reason
+
+
+def _beside(failed: Tally, known: Tally, budget: Budget) -> Tally:
+    """`known`, or nothing where it would outweigh at once what has just failed."""
+    return Tally() if known.plus(failed).below(budget.limit) else known
 
 
 def _loosened(state: State, budget: Budget) -> tuple[State, str]:

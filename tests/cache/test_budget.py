@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cache.budget import (
@@ -75,6 +75,7 @@ def test_no_level_is_served_whose_evidence_is_above_the_limit(runs: list, limit:
 
 @settings(deadline=None, max_examples=40)
 @given(_runs, _limits, st.sampled_from(Source), st.sampled_from(Level))
+@example([(139, [(True, False)] * 6)], 0.1, Source.CHECK, Level.LOOSE)  # tightened by the recent
 def test_one_more_wrong_outcome_never_loosens(
     runs: list, limit: float, source: Source, at: Level
 ) -> None:
@@ -154,6 +155,25 @@ def test_it_tightens_by_what_is_new_and_by_what_is_old(record: Record) -> None:
     assert settle(state, _BUDGET) == (state, None)
     assert level(after(state, False, Source.CHECK, _BUDGET), _BUDGET) is Level.LOOSE
     assert level(after(state, True, Source.CHECK, _BUDGET), _BUDGET) is Level.STRICT
+
+
+def test_what_the_recent_outcomes_tightened_is_not_loosened_by_the_many_before_them() -> None:
+    many = Record(Tally(3900, 3), Tally(70, 3))
+    known = Record(Tally(2000))  # of the stricter level, from long ago
+    state = State(Level.LOOSE).with_record(Level.LOOSE, many).with_record(Level.STRICT, known)
+    state = after(state, True, Source.CHECK, _BUDGET)
+    assert (level(state, _BUDGET), state.past) == (Level.STRICT, Tally(71, 4))
+    assert state.records[Level.STRICT] == Record()
+    assert level(right(state, 800), _BUDGET) is Level.STRICT
+    assert level(right(state, 900), _BUDGET) is Level.LOOSE
+
+
+def test_an_older_failure_that_has_become_rare_does_not_hide_a_new_one() -> None:
+    failing = State(Level.LOOSE, past=Tally(4000, 8)).with_record(
+        Level.LOOSE, Record(Tally(9, 1), Tally(9, 1))
+    )
+    state = after(failing, True, Source.CHECK, _BUDGET)
+    assert (level(state, _BUDGET), state.past) == (Level.STRICT, Tally(10, 2))
 
 
 def test_no_step_looser_is_taken_while_recent_outcomes_are_above_the_limit() -> None:
