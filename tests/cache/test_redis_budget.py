@@ -22,7 +22,7 @@ _BUDGET = Budget()
 @pytest.fixture
 async def gateways(redis_url: str) -> AsyncIterator[list[RedisBudget]]:
     async with AsyncExitStack() as stack:
-        made = [RedisBudget(redis_url) for _ in range(4)]
+        made = [RedisBudget(redis_url, timeout_s=10.0) for _ in range(4)]
         for one in made:
             stack.push_async_callback(one.close)
         yield made

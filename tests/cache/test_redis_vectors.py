@@ -23,6 +23,7 @@ from tests.fakes import FakeNearby
 pytestmark = pytest.mark.redis
 
 SIZE = 384
+PATIENT_S = 10.0  # other tests run beside these
 KEY = exact_key({"n": 1}, endpoint="chat", tenant="t", policy_version="1")
 
 
@@ -52,7 +53,7 @@ async def nearby(request: pytest.FixtureRequest) -> AsyncIterator[Nearby]:
     if request.param == "fake":
         yield FakeNearby()
         return
-    real = RedisVectors(request.getfixturevalue("redis_url"))
+    real = RedisVectors(request.getfixturevalue("redis_url"), timeout_s=PATIENT_S)
     yield real
     await real.close()
 
@@ -65,7 +66,7 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
 
 @pytest.fixture
 async def real(redis_url: str) -> AsyncIterator[RedisVectors]:
-    found = RedisVectors(redis_url)
+    found = RedisVectors(redis_url, timeout_s=PATIENT_S)
     yield found
     await found.close()
 
@@ -294,7 +295,8 @@ async def test_a_vector_without_direction_is_refused(real: RedisVectors, factor:
 
 
 async def test_a_burst_beyond_the_pool_waits_its_turn(redis_url: str):
-    real, here, vector = RedisVectors(redis_url, max_connections=2), scope(), vectors(1)[0]
+    real = RedisVectors(redis_url, max_connections=2, timeout_s=PATIENT_S)
+    here, vector = scope(), vectors(1)[0]
     await real.keep(here, vector, entry("text"), 60, 10)
     found = await asyncio.gather(*(real.near(here, vector, 1) for _ in range(50)))
     assert all(one[0][0] == entry("text") for one in found)
