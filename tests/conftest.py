@@ -26,17 +26,21 @@ LIVE = ("ray", "vllm")
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What starts a cluster or an engine goes last and, where tests run in parallel, alone.
 
-    Of these the users of the shared `hansom` go last: it stays until the end of the run.
+    Of these the users of the shared `hansom` go last: it stays until the end of the run. What has
+    namespaces of its own is in nobody's way and goes first: it waits for most of its time.
     """
     items.sort(key=_place)
     if hasattr(config, "workerinput"):
         # As pytest-xdist 3.8 would for its mark `xdist_group`, which pytest 9.2 does not let it.
         for item in items:
-            if _place(item):
-                item._id = coerce_node_id(f"{item.nodeid}@live")
+            if place := _place(item):
+                group = item.path.stem if place < 0 else "live"
+                item._id = coerce_node_id(f"{item.nodeid}@{group}")
 
 
 def _place(item: pytest.Item) -> int:
+    if item.get_closest_marker("namespaces"):
+        return -1
     if "hansom" in getattr(item, "fixturenames", ()):
         return 2
     return int(any(item.get_closest_marker(mark) for mark in LIVE))

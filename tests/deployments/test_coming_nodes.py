@@ -11,6 +11,7 @@ from tests.deployments import raylets
 
 pytestmark = [
     pytest.mark.ray,
+    pytest.mark.namespaces,
     pytest.mark.skipif(not raylets.can_be_alone(), reason="needs namespaces (root)"),
 ]
 

@@ -19,6 +19,7 @@ from tests.deployments.lost_nodes import CLIENTS
 
 pytestmark = [
     pytest.mark.ray,
+    pytest.mark.namespaces,
     pytest.mark.skipif(not raylets.can_be_alone(), reason="needs namespaces (root)"),
 ]
 

@@ -16,7 +16,11 @@ from tests.deployments import namespaces, raylets
 from tests.deployments.ray_up import HEAD, WORKER
 
 LACKING = namespaces.missing()
-pytestmark = [pytest.mark.ray, pytest.mark.skipif(bool(LACKING), reason=LACKING)]
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.namespaces,
+    pytest.mark.skipif(bool(LACKING), reason=LACKING),
+]
 
 
 # Ray starts on two machines with one set of cores, and waits at many places of its own.
