@@ -197,4 +197,4 @@ def _backlog(
         kv = 0.0 if seen.kv_tokens is None else tokens / (scaling.kv_ceiling * profile.kv_tokens)
         return tokens * costs.prefill_s / scaling.drain_s + kv
     drain_s = max(scaling.drain_s, memory.lead_s(profile.lead_s) / 2)
-    return costs.work(tokens, seen.held) / drain_s
+    return costs.held_work(tokens, seen.held) / drain_s

@@ -14,7 +14,7 @@ Promises: pure; more requests or more tokens never cost less.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from autoscale.forecast import Decayed
 from autoscale.profile import EngineProfile
@@ -80,6 +80,13 @@ class Costs:
             compute_s + base_s * out * self.context_tokens / (KV_SHARE * profile.kv_tokens),
             compute_s + base_s * (fresh_tokens + out) / profile.chunk_tokens,
         )
+
+    def held_work(self, tokens: float, requests: float) -> float:
+        """The same of calls that are known to have prompts of so many tokens, none cached."""
+        if not requests:
+            return self.work(tokens, 0)
+        context_tokens = min(tokens / requests, MOST_TOKENS) + self.output_tokens / 2
+        return replace(self, context_tokens=context_tokens).work(tokens, requests)
 
 
 def _mean(lengths: Decayed, prior: float) -> float:

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 
 from autoscale.policy import CALM_ROOM, Code, Memory, decide
 from autoscale.policy_memory import Highs, dump
@@ -118,8 +118,12 @@ def test_more_kv_use_never_wants_fewer(memory, seen, more):
     assert wants(replace(seen, ready=fuller), memory) >= wants(seen, memory)
 
 
+SLEEPS = View(5.0, 0, (), (), Traffic(5.0, 0, 258, 0, 2, 33_263, 100, 62_006))
+
+
 @patient
 @given(lives(), sane_views(), counts, tokens)
+@example(Memory.new(), SLEEPS, 1, 0)  # a short call, and a hundred long ones that are held
 def test_more_arrivals_never_want_fewer(memory, seen, calls, more):
     traffic = replace(
         seen.traffic,

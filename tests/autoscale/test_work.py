@@ -44,6 +44,16 @@ def test_at_full_work_a_step_takes_what_the_tightest_bound_allows(each):
 def test_more_never_costs_less(input_tokens, output_tokens, tokens, calls, more, others):
     one = costs(input_tokens, output_tokens)
     assert one.work(tokens + more, calls + others) >= one.work(tokens, calls)
+    held = one.held_work(tokens, calls)
+    assert one.held_work(tokens + more, calls + others) >= held * (1 - 1e-12)
+
+
+def test_what_is_held_costs_by_its_own_length():
+    assert costs(1000, 200).held_work(10_000, 10) == pytest.approx(
+        costs(1000, 200).work(10_000, 10)
+    )
+    assert costs(50, 200).held_work(10_000, 10) == costs(9_000, 200).held_work(10_000, 10)
+    assert costs(50, 200).held_work(10_000, 0) == costs(50, 200).work(10_000, 0)
 
 
 def test_an_slo_that_no_step_meets_still_has_a_cost():
