@@ -25,8 +25,8 @@ from core.settings import Settings, Tier, VllmEngine
 from deployments import environment
 from deployments.engine import Engine
 from deployments.gateway import GATEWAY_DEPLOYMENT, Gateway
-from deployments.handles import ENGINE_DEPLOYMENT
-from deployments.ledger import LEDGER_DEPLOYMENT, Ledger
+from deployments.handles import ENGINE_DEPLOYMENT, LEDGER_DEPLOYMENT
+from deployments.ledger import Ledger
 from deployments.router import ROUTER_DEPLOYMENT, Router
 from deployments.scaling import budget_of, profile_of, profiles_of, scale_options
 from ledger.sql_store import database_url

@@ -32,10 +32,17 @@ from deployments.choice import Choice
 from deployments.embeddings import Embeddings
 from deployments.exchange import Connections
 from deployments.feedback import Feedback
-from deployments.handles import ENGINE_DEPLOYMENT, ServeReplicas, TierReplicas, handle_of, tier_app
+from deployments.handles import (
+    ENGINE_DEPLOYMENT,
+    LEDGER_APP,
+    LEDGER_DEPLOYMENT,
+    ServeReplicas,
+    TierReplicas,
+    handle_of,
+    tier_app,
+)
 from deployments.ingress import Application, Generation, Routes
 from deployments.judge import SmallModel
-from deployments.ledger import LEDGER_APP, LEDGER_DEPLOYMENT
 from deployments.observe import Scraper
 from deployments.pipeline import Pipeline
 from deployments.router import ROUTER_APP, ROUTER_DEPLOYMENT

@@ -31,6 +31,9 @@ from deployments.meter import USAGE_PATH
 from deployments.waking import Waking
 
 ENGINE_DEPLOYMENT = "Engine"
+# Not beside their class: who only calls the ledger would load its database library with it.
+LEDGER_APP = "ledger"
+LEDGER_DEPLOYMENT = "Ledger"
 _USAGE_TIMEOUT_S = 30.0
 _USAGE_AGAIN_S = 0.1
 

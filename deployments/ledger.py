@@ -23,9 +23,6 @@ from ledger.redis_store import StreamReader
 from ledger.retention import expire_forever
 from ledger.sql_store import SqlStore
 
-LEDGER_APP = "ledger"
-LEDGER_DEPLOYMENT = "Ledger"
-
 
 class Ledger:
     """The owner of the drain, the sweep, the alerts and the deletion of old lines.

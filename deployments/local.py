@@ -29,8 +29,7 @@ from core.ports import Progress
 from core.settings import Settings
 from deployments.app import Args, build_gateway, build_ledger, build_router, build_tier
 from deployments.gateway import GATEWAY_APP
-from deployments.handles import tier_app
-from deployments.ledger import LEDGER_APP
+from deployments.handles import LEDGER_APP, tier_app
 from deployments.redis_check import check_url
 from deployments.redis_server import RedisServer
 from deployments.router import ROUTER_APP
