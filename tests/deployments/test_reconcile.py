@@ -142,7 +142,8 @@ def test_mixed_traffic_comes_to_the_engines_own_counts(books: Books) -> None:
     books.agree()
     found = kinds(books, books.sent)
     assert {Kind.ANSWER, Kind.CANCELLED, Kind.ESCALATION, Kind.JOINED, Kind.CREDIT} <= found
-    assert kinds(books, hits) == {Kind.CACHE_HIT}
+    # A look-up that takes longer than it may is a miss; the flight that has just ended is joined.
+    assert Kind.CACHE_HIT in kinds(books, hits) <= {Kind.CACHE_HIT, Kind.JOINED}
     lines = books.lines()
     cut = [line for line in lines if line.outcome is Outcome.CANCELLED]
     assert len(cut) == 17
