@@ -124,7 +124,8 @@ def test_panels_say_what_they_are_asked_for() -> None:
     assert titles >= {
         "Spend per hour by tier", "Cost of a success", "Savings per hour", "Decisions by reason",
         "Escalations", "Hit rate by kind", "Tokens by kind",
-        "Time to first token", "Time per output token", "Time to the whole answer", "Queue",
+        "Time to first token, interactive calls", "Time per output token",
+        "Time to the whole answer, interactive calls", "Queue",
         "Running", "KV cache in use", "Preemptions", "Replicas", "Open at the gateways",
         "Errors by status", "Refusals", "Retries and fallbacks", "Lines in memory",
         "Parts missing from the scrape", "Budget burn", "Alerts by rule",

@@ -1,5 +1,7 @@
 """What retires stored answers."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import yaml
@@ -33,3 +35,10 @@ def test_a_price_that_is_changed_in_the_table_retires_answers(tmp_path: Path) ->
     assert answer_version(settings(tmp_path, "2.00"), "r") == first
     assert answer_version(settings(tmp_path, "3"), "r") != first
     assert answer_version(settings(tmp_path, "2", "10"), "r") != first
+
+
+def test_a_gateway_starts_without_the_ledgers_database_library() -> None:
+    """It loads a module for its names only where that is cheap: every start waits for it."""
+    asked = "import sys, deployments.gateway; print('sqlalchemy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-1] == "False"
