@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from cache.boundary import Boundary, explores
-from cache.gates import Refusal, never, refusal
+from cache.gates import Refusal, never, refusal, unexplained
 from cache.neighbours import NEIGHBOURS
 from cache.plain import same_words
 from cache.verify import Thresholds
@@ -31,6 +31,8 @@ class Served(StrEnum):
     SAME_TEXT = "same_text"
     VERIFIED = "verified"
     CONSENSUS = "consensus"
+    # By a model that was asked about the pair (`cache.verdict`), after the trees refused it.
+    JUDGED = "judged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +139,12 @@ def _verified(
     for at in passing:
         if same_words(near[at].text, query):
             return Choice(at, Served.SAME_TEXT, 1.0, at)
-    sure = {at: verifier.pair(near[at].text, query) for at in passing}
-    best = max(passing, key=lambda at: sure[at])
+    doubts = {at: unexplained(near[at].text, query) for at in passing}
+    explained = [at for at in passing if doubts[at] is None]
+    if not explained:
+        return Choice(None, doubts[passing[0]] or Refusal.UNSURE, 0.0, passing[0])
+    sure = {at: verifier.pair(near[at].text, query) for at in explained}
+    best = max(explained, key=lambda at: sure[at])
     if sure[best] < settings.thresholds.pair:
         return Choice(None, Refusal.UNSURE, sure[best], best)
     if any(refused[at] is None and one.answer != near[best].answer for at, one in enumerate(near)):
@@ -156,7 +162,7 @@ def _explored(
     if choice.entry is None or settings.delta is None:
         return choice
     one = candidates[choice.entry]
-    if one.boundary is None or choice.reason is Served.SAME_TEXT:
+    if one.boundary is None:
         return choice
     if explores(one.boundary, one.cosine, settings.delta, draw):
         return Choice(None, Refusal.EXPLORE, choice.confidence, choice.entry)

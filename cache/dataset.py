@@ -13,7 +13,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from core import text_file
 from core.errors import HansomError
+from core.files import unreadable
 
 OUT_OF_SCOPE = "oos"
 HIT, MISS = "hit", "miss"
@@ -85,13 +87,13 @@ def _objects(path: Path) -> list[dict[str, object]]:
         raw = path.read_bytes()
         if raw[:2] == b"\x1f\x8b":
             raw = gzip.decompress(raw)
-        lines = raw.decode("utf-8").splitlines()
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise WrongFile(f"{path} cannot be read: {error}") from error
+    except OSError as error:
+        raise unreadable(path, error) from error
+    text = text_file.decode(raw, path)
     rows = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
+    for number, line in text_file.lines(text):
         try:
             row = json.loads(line)
         except ValueError as error:
@@ -108,7 +110,7 @@ def _read(
     try:
         return read(row)
     except (KeyError, TypeError, ValueError) as error:
-        raise WrongFile(f"{path}, row {number}: {error!r} is missing or wrong.") from error
+        raise WrongFile(f"{path}, row {number}: `{error.args[0]}` is missing or wrong.") from error
 
 
 def _text(row: Mapping[str, object], name: str) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from core.caching import CacheRules
 from core.errors import BadRequest
+from core.parameters import Parameters
 
 HEADER = "x-hansom-cache"
 DEFAULT = CacheRules()
@@ -86,9 +87,7 @@ def _seconds(word: str) -> int:
     return int(number) if number.isascii() and number.isdigit() else 0
 
 
-def eligible(
-    body: Mapping[str, object], wish: Directives, rules: CacheRules = DEFAULT
-) -> Eligibility:
+def eligible(asked: Parameters, wish: Directives, rules: CacheRules = DEFAULT) -> Eligibility:
     """Decide for one request; an `off` or a `no-store` outweighs an `on`."""
     if not rules.exact:
         return Eligibility(False, False, "switched off")
@@ -96,17 +95,17 @@ def eligible(
         return Eligibility(False, False, "opted out")
     if wish.no_store:
         return Eligibility(False, False, "no-store")
-    if not rules.tool_calls and (body.get("tools") or body.get("functions")):
+    if not rules.tool_calls and asked.tools:
         # A tool call is usually about the state of the world at this moment, or changes it.
         return Eligibility(False, False, "tools")
-    if not wish.opted and (refusal := _refusal(body, rules)):
+    if not wish.opted and (refusal := _refusal(asked, rules)):
         return Eligibility(False, False, refusal)
     if wish.no_cache:
         return Eligibility(False, True, "no-cache")
-    if _wants_usage_per_chunk(body):
+    if asked.usage_per_chunk:
         # A replay has the usage of the whole answer only.
         return Eligibility(False, True, "usage per chunk")
-    return Eligibility(True, True, "opted in" if wish.opted else _why(body))
+    return Eligibility(True, True, "opted in" if wish.opted else _why(asked))
 
 
 def storable(facts: AnswerFacts, *, max_bytes: int) -> Storable:
@@ -120,21 +119,15 @@ def storable(facts: AnswerFacts, *, max_bytes: int) -> Storable:
     return Storable(True, "complete")
 
 
-def _refusal(body: Mapping[str, object], rules: CacheRules) -> str | None:
+def _refusal(asked: Parameters, rules: CacheRules) -> str | None:
     """Why a request that did not opt in stays out, or None."""
-    if body.get("n") not in (None, 1):
+    if asked.choices > 1:
         return "several choices"
-    temperature = body.get("temperature")
-    if not rules.sampled and (isinstance(temperature, bool) or temperature != 0):
+    if not rules.sampled and asked.temperature != 0:
         # Absent is not 0: the engine then takes the model's own default.
         return "not deterministic"
     return None
 
 
-def _why(body: Mapping[str, object]) -> str:
-    return "deterministic" if body.get("temperature") == 0 else "sampled"
-
-
-def _wants_usage_per_chunk(body: Mapping[str, object]) -> bool:
-    options = body.get("stream_options")
-    return isinstance(options, dict) and bool(options.get("continuous_usage_stats"))
+def _why(asked: Parameters) -> str:
+    return "deterministic" if asked.temperature == 0 else "sampled"

@@ -3,7 +3,7 @@
 Promises: pure; a prompt passes against itself; a refusal is the same both ways round; what is
 refused is refused whatever the cosine says. Gates are strict: two spellings that they do not know
 to be one cost a hit, not a wrong answer.
-Not covered: differences in words that no gate knows, which are the verifier's (`cache.verify`).
+Not covered: a paraphrase that passes: whether it asks the same is the verifier's (`cache.verify`).
 """
 
 from __future__ import annotations
@@ -13,8 +13,12 @@ from collections.abc import Iterable
 from enum import StrEnum
 from functools import lru_cache
 
-from cache import lexicon
+from cache import asking, lexicon, wording
+from cache.language import ENGLISH, GATED
+from cache.plain import same_words
+from cache.sensitive import about_author, about_now
 from cache.slots import LIMIT_CHARS, Slots, read
+from cache.spelling import case_differs, marks_differ, same_wording
 
 
 class Refusal(StrEnum):
@@ -44,6 +48,14 @@ class Refusal(StrEnum):
     AUDIENCE = "audience"
     POSSESSOR = "possessor"
     QUESTION = "question"
+    LETTER_CASE = "letter_case"
+    SYMBOL = "symbol"
+    PERSON = "person"
+    TENSE = "tense"
+    WORD = "word"
+    WORD_ORDER = "word_order"
+    UNPROVEN = "unproven"
+    UNSUPPORTED_LANGUAGE = "unsupported_language"
     # Those of `cache.consensus`.
     SCOPE = "scope"
     DISTANT = "distant"
@@ -58,74 +70,52 @@ _POLAR = re.compile(
     r"(?!you\b|there (?:a|any|some) (?:way|method)|it possible)"
 )
 _MANNER = re.compile(r"how (?:do|does|did|can|could|should|would|to|might|must|will)\b")
-_TIME = re.compile(
-    r"""\b(
-      today | tonight | tomorrow | yesterday | nowadays | currently | presently | latest | newest
-    | most\ recent(ly)? | up[- ]to[- ]date | right\ now | just\ now | as\ of\ now | until\ now
-    | at\ (the|this)\ (moment|time|present)(?!\ (of|when|that|in)) | these\ days
-    | so\ far\ (today|this)
-    | this\ (very\ )?(minute|hour|morning|afternoon|evening|week|weekend|month|season|quarter)
-    | (last|next|past|coming)\ (night|week|weekend|month|hour|few\ days)
-    | (is|are|was|it|open|time|happening|on)\ now | now\ (in|at|near) | what\ time\ is\ it
-    | current\ (price|value|time|temperature|weather|exchange|rate|interest|inflation|score
-        |population|president|prime|ceo|chancellor|king|queen|leader|world|champion|status|version
-        |state|date|news|events?|stable|traffic|market|stock|standings?)\w*
-    | (how\ (many|much|long)\ )?(days|weeks|hours|minutes|months|time|long)\ (left\ )?(until|till)
-    | breaking\ news | news\ (about|on|from|in|today) | headlines | live\ (score|stream|result)s?
-    | (weather|forecast)\ (in|for|like|at|near|going) | (stock|share|bitcoin|oil|gold)\ price
-    | price\ of\ (bitcoin|btc|ethereum|oil|gold|silver) | who\ is\ (winning|leading|playing)
-    | (is|are)\b.{0,60}\b(open|closed|down|delayed|on\ strike)\ (now|yet|still)
-    )\b""",
-    re.IGNORECASE | re.VERBOSE,
-)
-_PERSONAL = re.compile(
-    r"""\b(
-      (what|who|where|how\ old)('s|\ is|\ are|\ was|\ am)\ (my\ (full\ |first\ |last\ )?(name
-        |birthday|age|address|email|phone|number|password|location|username|salary|blood\ type
-        |wife|husband|boss|job|favou?rite)|i)\b
-    | (do|did|can|will)\ you\ (remember|recall|know)\ (me|my|what\ i|who\ i|i)
-    | remember\ (that|my) | my\ name\ is | (what|when)\ did\ i\ (say|ask|tell|mention)
-    | (i|we)\ (said|told\ you|asked\ you)\ (before|earlier|yesterday|last)
-    | my\ (social\ security|ssn|passport\ number|iban|credit\ card\ number)
-    )\b | [\w.+-]+@[\w-]+\.\w{2,} | \b\d{3}-\d{2}-\d{4}\b | \b(?:\d[ -]?){13,19}\b""",
-    re.IGNORECASE | re.VERBOSE,
-)
 
 
 @lru_cache(maxsize=8192)
 def never(query: str) -> Refusal | None:
-    """Why a prompt is answered by no other prompt's answer: it asks of now, or of the asker."""
+    """Why a prompt is answered by no other prompt's answer, whatever that is."""
     if len(query) > LIMIT_CHARS:
         return Refusal.TOO_LONG
-    if not read(query).stems:
+    slots = read(query)
+    if not slots.stems:
         return Refusal.EMPTY
-    if _TIME.search(query):
+    if about_now(query):
         return Refusal.TIME
-    return Refusal.PERSONAL if _PERSONAL.search(query) else None
+    if about_author(query, slots.language):
+        return Refusal.PERSONAL
+    return None if slots.language in GATED else Refusal.UNSUPPORTED_LANGUAGE
 
 
 def refusal(cached: str, query: str) -> Refusal | None:
     """The first gate that a pair fails, or None. Symmetric."""
-    mine, theirs = read(cached), read(query)
-    if mine.plain == theirs.plain:
+    if same_words(cached, query):
         return None
-    for reason, differs in _GATES:
-        if differs(mine, theirs):
-            return reason
-    return None
+    mine, theirs = read(cached), read(query)
+    return next((reason for reason, differs in _GATES if differs(mine, theirs)), None)
 
 
 def refusals(cached: str, query: str) -> tuple[Refusal, ...]:
     """All gates that a pair fails, in their order."""
-    mine, theirs = read(cached), read(query)
-    if mine.plain == theirs.plain:
+    if same_words(cached, query):
         return ()
+    mine, theirs = read(cached), read(query)
     return tuple(reason for reason, differs in _GATES if differs(mine, theirs))
 
 
+def unexplained(cached: str, query: str) -> Refusal | None:
+    """What differs without an explanation, for an entry that serves alone. Symmetric.
+
+    Several entries with one answer vouch for one another; a single one has only its own words.
+    """
+    if same_words(cached, query):
+        return None
+    mine, theirs = read(cached), read(query)
+    return next((reason for reason, differs in _ALONE if differs(mine, theirs)), None)
+
+
 def _language(mine: Slots, theirs: Slots) -> bool:
-    known = {mine.language, theirs.language} - {""}
-    return len(known) > 1
+    return mine.language != theirs.language
 
 
 def _quoted(mine: Slots, theirs: Slots) -> bool:
@@ -230,8 +220,16 @@ def _question(mine: Slots, theirs: Slots) -> bool:
     return any(_POLAR.match(one) and _MANNER.match(other) for one, other in either)
 
 
+def _unproven(mine: Slots, theirs: Slots) -> bool:
+    """Words differ in a language of which no synonyms are known, and which no verifier has read."""
+    if mine.language == theirs.language == ENGLISH:
+        return False
+    return not same_wording(mine.text, theirs.text)
+
+
 _GATES = (
     (Refusal.LANGUAGE, _language),
+    (Refusal.LETTER_CASE, lambda mine, theirs: case_differs(mine.text, theirs.text)),
     (Refusal.QUOTED, _quoted),
     (Refusal.CODE, _code),
     (Refusal.NUMBER, _number),
@@ -251,4 +249,14 @@ _GATES = (
     (Refusal.AUDIENCE, _audience),
     (Refusal.POSSESSOR, lambda mine, theirs: _disjoint(mine.possessors, theirs.possessors)),
     (Refusal.QUESTION, _question),
+    (Refusal.PERSON, asking.speakers_differ),
+    (Refusal.SYMBOL, lambda mine, theirs: marks_differ(mine.text, theirs.text)),
+    (Refusal.UNPROVEN, _unproven),
+)
+_ALONE = (
+    (Refusal.PERSON, asking.persons_differ),
+    (Refusal.TENSE, asking.tense_differs),
+    (Refusal.QUESTION, asking.asks_otherwise),
+    (Refusal.WORD, wording.replaced),
+    (Refusal.WORD_ORDER, wording.reordered),
 )

@@ -76,6 +76,12 @@ FRAME: frozenset[str] = frozenset(stem(word) for word in _words(_DATA["frame"]))
 SYNONYMS = _groups(_DATA["synonyms"])
 OPPOSITES = _opposites(_DATA["antonyms"])
 NEGATORS: frozenset[str] = frozenset(_words(_DATA["negators"]))
+STARTERS: frozenset[str] = frozenset(_words(_DATA["starters"]))
+SAFE_CASE: frozenset[str] = frozenset(_words(_DATA["safe_case"]))
+LIGHT: frozenset[str] = frozenset(stem(word) for word in _words(_DATA["light"]))
+KINDS: frozenset[str] = frozenset(stem(word) for word in _words(_DATA["kinds"]))
+LOOSE: frozenset[str] = frozenset(stem(word) for word in _words(_DATA["loose"]))
+_ALIKE = _groups(_DATA["alike"])
 NUMBERS: Mapping[str, str] = _DATA["numbers"]
 SCALES: Mapping[str, int] = _DATA["scales"]
 UNITS = _table(_DATA["units"])
@@ -87,7 +93,15 @@ AUDIENCES = _table(_DATA["audiences"])
 POSSESSORS = _table(_DATA["possessors"])
 LANGUAGES: frozenset[str] = frozenset(_words(_DATA["names"]["languages"]))
 CODE_NAMES: frozenset[str] = frozenset(_words(_DATA["names"]["code"]))
+ASKING = {name: frozenset(_words(words)) for name, words in _DATA["asking"].items()}
+MODALS = _table(_DATA["modals"])
+QUESTION_WORDS = _table(_DATA["question_words"])
+NAMED = {kind: frozenset(_words(words)) for kind, words in _DATA["named"].items()}
 FUNCTION_WORDS = {name: frozenset(_words(words)) for name, words in _DATA["functions"].items()}
+# Words of English that another language has, too: they prove nothing.
+SHARED_WORDS = FUNCTION_WORDS["en"] & frozenset[str]().union(
+    *(words for name, words in FUNCTION_WORDS.items() if name != "en")
+)
 
 
 @lru_cache(maxsize=65536)
@@ -97,6 +111,11 @@ def same_meaning(one: str, other: str) -> bool:
         return True
     mine, theirs = SYNONYMS.get(one), SYNONYMS.get(other)
     return mine is not None and theirs is not None and not mine.isdisjoint(theirs)
+
+
+def alike(one: str, other: str) -> bool:
+    """Whether two stems stand in one line of `alike`: any reader takes one for the other."""
+    return not _ALIKE.get(one, frozenset()).isdisjoint(_ALIKE.get(other, frozenset()))
 
 
 def opposed(one: str, other: str) -> bool:

@@ -24,7 +24,7 @@ _EVERYDAY = frozenset(
 )
 _LESS = frozenset(("<", "≤", "<=", "under", "below", "less", "fewer", "within", "most"))
 _MORE = frozenset((">", "≥", ">=", "over", "above", "more", "least", "exceeding"))
-_SUMS = {"plus": "+", "minus": "-", "times": "*", "×": "*", "x": "*", "÷": "/", "divided": "/"}
+SUMS = {"plus": "+", "minus": "-", "times": "*", "×": "*", "x": "*", "÷": "/", "divided": "/"}
 _COMPARE = frozenset(("<", ">", "≤", "≥", "<=", ">=", "=", "->", "=>"))
 
 
@@ -53,6 +53,8 @@ def numbers(lower: list[str]) -> list[str]:
             found[-1] = _scaled(found[-1], lexicon.SCALES[word])
             continue
         was_number = found_value is not None
+        if word in lexicon.SCALES and len(word) > 2:  # "a million"
+            found_value = str(lexicon.SCALES[word])
         if found_value is not None:
             found.append(found_value)
     return found
@@ -141,9 +143,9 @@ def dates(lower: list[str], tokens: list[str]) -> frozenset[str]:
 def arithmetic(lower: list[str], found: list[str]) -> tuple[str, ...]:
     """Operators, and with them the numbers in order, where a sum is asked."""
     marks = [
-        _SUMS.get(word, word)
+        SUMS.get(word, word)
         for at, word in enumerate(lower)
-        if (_OPERATOR.fullmatch(word) or word in _SUMS)
+        if (_OPERATOR.fullmatch(word) or word in SUMS)
         and at
         and any(value(near) for near in lower[at - 1 : at + 2])
         and word != "%"

@@ -16,6 +16,8 @@ DONE = b"data: [DONE]\n\n"
 
 # What vLLM and OpenAI stream as text, in the order in which a model produces it.
 _TEXTS = ("reasoning", "reasoning_content", "refusal", "content")
+# Null, not absent: clients of typed languages demand both in every chunk.
+_OPEN: Mapping[str, None] = {"logprobs": None, "finish_reason": None}
 _CHOICE_ENDS = ("finish_reason", "stop_reason")
 
 
@@ -41,7 +43,8 @@ def replay(
         first["prompt_token_ids"] = response["prompt_token_ids"]
     for choice in response["choices"]:
         for part in _chat_parts(choice, piece_chars) if chat else _text_parts(choice, piece_chars):
-            yield _event({**envelope, **first, "choices": [{"index": choice["index"], **part}]})
+            whole = {"index": choice["index"], **_OPEN, **part}
+            yield _event({**envelope, **first, "choices": [whole]})
             first = {}
     if include_usage and response.get("usage") is not None:
         yield _event({**envelope, "choices": [], "usage": response["usage"]})
@@ -123,7 +126,7 @@ def _text_parts(choice: Mapping[str, Any], piece_chars: int) -> Iterator[dict[st
         per_token[0]["prompt_token_ids"] = choice["prompt_token_ids"]
     for at, piece in enumerate(pieces):
         end = _end(choice) if at == len(pieces) - 1 else {}
-        yield {"text": piece, **per_token[at], "finish_reason": None, **end}
+        yield {"text": piece, **per_token[at], **end}
 
 
 def _end(choice: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from cache import lexicon, quantity
+from cache.language import language_of
 from cache.lexicon import stem
 
 # Texts beyond this are not read: a gate refuses them (`cache.gates`).
@@ -41,13 +42,6 @@ _TITLES = {"mount", "lake", "river", "city", "company", "corporation", "inc", "l
 _SPECIFIC = {
     "who": "who", "whom": "who", "whose": "who", "when": "when", "where": "where", "why": "why",
 }  # fmt: skip
-_SCRIPTS = (
-    ("han", "\u4e00", "\u9fff"), ("kana", "\u3040", "\u30ff"), ("hangul", "\uac00", "\ud7af"),
-    ("cyrillic", "\u0400", "\u04ff"), ("arabic", "\u0600", "\u06ff"),
-    ("hebrew", "\u0590", "\u05ff"), ("greek", "\u0370", "\u03ff"),
-    ("devanagari", "\u0900", "\u097f"), ("thai", "\u0e00", "\u0e7f"),
-)  # fmt: skip
-_NON_LATIN = re.compile("[\u0370-\u1fff\u3040-\ud7af]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,23 +127,8 @@ def read(text: str) -> Slots:
         people=_values(seen, lexicon.AUDIENCES) | _audiences(lower),
         possessors=_values(seen, lexicon.POSSESSORS),
         question=_question(lower),
-        language=language_of(text, lower),
+        language=language_of(text),
     )
-
-
-def language_of(text: str, lower: list[str]) -> str:
-    """A script, or one of the languages whose function words are listed; "" when unsure."""
-    if _NON_LATIN.search(text):
-        for name, first, last in _SCRIPTS:
-            if sum(first <= char <= last for char in text) * 3 >= sum(map(str.isalpha, text)):
-                return name
-    counts = {
-        name: sum(word in words for word in lower) for name, words in lexicon.FUNCTION_WORDS.items()
-    }
-    best = max(counts, key=lambda name: counts[name])
-    rest = max(count for name, count in counts.items() if name != best)
-    # One foreign word proves nothing: "os" and "was" stand in English texts, too.
-    return best if counts[best] > rest and (best == "en" or counts[best] > 1) else ""
 
 
 def _is_content(one: str, word: str) -> bool:

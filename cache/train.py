@@ -1,4 +1,4 @@
-"""Train the semantic cache's verifier: `python -m cache.train DATA_DIR --out cache/weights/v1`.
+"""Train the semantic cache's verifier: `python -m cache.train DATA_DIR --out cache/weights/v2`.
 
 Promises: the same data and code give the same weights; only sets whose licence allows it are
 trained on (`SOURCES`); calibration, cut-offs and the card come from rows that the measuring trees
@@ -31,7 +31,7 @@ from cache.train_table import (
     pairs_table,
     unseen,
 )
-from cache.verifier_pairs import made_pairs
+from cache.verifier_pairs import made_pairs, respelled_pairs
 from cache.verify import (
     CONSENSUS,
     FEATURES,
@@ -45,7 +45,7 @@ from cache.verify import (
 )
 from router.embed import MiniLM
 
-OWN = "own"
+OWN, RESPELLED = "own", "respelled"
 # What a row of each set counts: negations are many and alike; sentences are not requests.
 SOURCES = {
     "redis_nearmiss": 1.0,
@@ -53,6 +53,7 @@ SOURCES = {
     "negation_cannot": 0.02,
     "stsb_and_language": 0.1,
     OWN: 0.3,
+    RESPELLED: 0.1,
 }
 # The sets that are like the requests of a cache; the cut-off is taken on them, each counting alike.
 JUDGED = ("redis_nearmiss", "probes", OWN)
@@ -128,13 +129,15 @@ def pair_threshold(table: Table, probability: Floats, target: float) -> float:
 def learn_pairs(data: Path, reader: Reader) -> tuple[Judge, Table, Floats]:
     """The judge of pairs, its rows, and what other folds' trees say of each row."""
     pairs: dict[str, Sequence[Pair]] = {
-        name: load_pairs(data / f"{name}.jsonl.gz") for name in SOURCES if name != OWN
+        name: load_pairs(data / f"{name}.jsonl.gz")
+        for name in SOURCES
+        if name not in (OWN, RESPELLED)
     }
-    pairs[OWN] = made_pairs()
+    pairs[OWN], pairs[RESPELLED] = made_pairs(), respelled_pairs()
     table = pairs_table(pairs, SOURCES, reader)
     monotone = [int(name == "cosine") for name in pair.NAMES]
     logits, _ = unseen(table, PAIR_SIZE, monotone)
-    judge = judged(logits, table, fit(table, table.passed, PAIR_SIZE, monotone))
+    judge = judged(logits, table, fit(table, table.taught, PAIR_SIZE, monotone))
     return judge, table, 1 / (1 + np.exp(-(logits * judge.slope + judge.offset)))
 
 
@@ -154,7 +157,7 @@ class Replays:
         """The judge of neighbourhoods, and the judges that know nothing of each fold."""
         table = joined([neighbourhoods(self._streams[name], self._rows[name]) for name in STREAMS])
         logits, forests = unseen(table, CONSENSUS_SIZE, neighbours.MONOTONE)
-        whole = fit(table, table.passed, CONSENSUS_SIZE, neighbours.MONOTONE)
+        whole = fit(table, table.taught, CONSENSUS_SIZE, neighbours.MONOTONE)
         judge = judged(logits, table, whole)
         return judge, [Judge(forest, judge.slope, judge.offset) for forest in forests]
 

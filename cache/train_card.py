@@ -16,6 +16,7 @@ _LICENCES = {
     "negation_cannot": "CANNOT negation pairs, CC BY-SA 4.0",
     "stsb_and_language": "STS benchmark and its translations, CC BY-SA 4.0",
     "own": "`cache/verifier_pairs.toml`, ours, Apache-2.0",
+    "respelled": "its wordings, spelled or begun otherwise, ours, Apache-2.0",
 }
 
 
@@ -48,7 +49,7 @@ def render(version: str, marks: Iterable[Mark], weights: Mapping[str, float]) ->
         "Two small forests of boosted trees over hand-made features, for requests in English: one",
         "judges a cached prompt and a new one, the other what a prompt's nearest entries say",
         "together. Neither holds text. Gates (`cache/gates.py`) come first; the trees decide on",
-        "what passes. Made by `python -m cache.train DATA_DIR --out cache/weights/v1`.",
+        f"what passes. Made by `python -m cache.train DATA_DIR --out cache/weights/{version}`.",
         "",
         "## Data",
         "",
@@ -68,7 +69,8 @@ def render(version: str, marks: Iterable[Mark], weights: Mapping[str, float]) ->
         "Trees that saw nothing of a pair's group, or of a request's intent, decide here; five",
         "folds. A cut-off is named after the share of wrong answers among those served that it is",
         "meant to keep to; it was set a little below that, on the first two sets and ours, each",
-        "counting alike. `0.025` is the default.",
+        "counting alike. `0.025` is the default. A pair is served here if it passes the gates,",
+        "nothing in it is left unexplained, and the trees are sure.",
     ]
     for mark in marks:
         lines += _level(mark)
@@ -76,8 +78,8 @@ def render(version: str, marks: Iterable[Mark], weights: Mapping[str, float]) ->
         "",
         "## Not for",
         "",
-        "Prompts beyond 2,000 characters, other languages than English (gates only compare them),",
-        "and answers that must be right: a semantic cache is wrong now and then by design.",
+        "Prompts beyond 2,000 characters, other languages than English (five of them are served",
+        "word for word), and answers that must be right: a semantic cache is wrong now and then.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -47,6 +47,7 @@ def neighbourhoods(requests: Sequence[Request], rows: NDArray[np.float32]) -> Ta
         np.array(groups),
         np.full(count, "stream"),
         np.ones(count, dtype=bool),
+        np.ones(count, dtype=bool),
     )
 
 

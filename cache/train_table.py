@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from cache import pair
 from cache.dataset import Pair
-from cache.gates import never, refusal
+from cache.gates import never, refusal, unexplained
 from cache.pair import Reader
 from cache.verify import Judge
 from router.calibrate import platt
@@ -32,13 +32,18 @@ PAIR_SIZE, CONSENSUS_SIZE = (150, 4, 10), (120, 3, 30)
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """N rows to learn from: features (N, F), label, weight and fold (N,), and their set."""
+    """N rows: features (N, F), label, weight and fold (N,), and their set.
+
+    `taught` are those that pass the gates of a pair: trees learn from them. `passed` are those on
+    which the trees decide, when no entry beside it vouches for one; cut-offs count these.
+    """
 
     features: NDArray[np.float32]
     label: Floats
     weight: Floats
     fold: NDArray[np.int64]
     source: NDArray[np.str_]
+    taught: NDArray[np.bool_]
     passed: NDArray[np.bool_]
 
 
@@ -51,11 +56,12 @@ def pairs_table(
     pairs: Mapping[str, Sequence[Pair]], weights: Mapping[str, float], reader: Reader
 ) -> Table:
     """Features of all pairs; those that a gate refuses are kept for the count, not learned from."""
-    rows, passed, flat = [], [], []
+    rows, taught, passed, flat = [], [], [], []
     for source, found in pairs.items():
         for one in found:
             refused = refusal(one.cached, one.query) or never(one.query) or never(one.cached)
-            passed.append(refused is None)
+            taught.append(refused is None)
+            passed.append(refused is None and unexplained(one.cached, one.query) is None)
             flat.append((source, one))
             rows.append(
                 np.zeros(len(pair.NAMES), dtype=np.float32)
@@ -68,6 +74,7 @@ def pairs_table(
         np.array([weights[source] for source, _ in flat]),
         np.array([fold_of(one.group) for _, one in flat]),
         np.array([source for source, _ in flat]),
+        np.array(taught),
         np.array(passed),
     )
 
@@ -107,7 +114,7 @@ def unseen(
     """(N,) logits of trees that saw nothing of the row's fold, and the trees of each fold."""
     logits, forests = np.empty(len(table.label)), []
     for fold in range(FOLDS):
-        forest = fit(table, table.passed & (table.fold != fold), size, monotone)
+        forest = fit(table, table.taught & (table.fold != fold), size, monotone)
         here = table.fold == fold
         logits[here] = forest.logits(table.features[here])[:, 0]
         forests.append(forest)
@@ -119,7 +126,7 @@ def joined(tables: Sequence[Table]) -> Table:
     return Table(
         *(
             np.concatenate([getattr(table, name) for table in tables])
-            for name in ("features", "label", "weight", "fold", "source", "passed")
+            for name in ("features", "label", "weight", "fold", "source", "taught", "passed")
         )
     )
 

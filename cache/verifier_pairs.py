@@ -1,4 +1,4 @@
-"""Pairs of requests made from `verifier_pairs.toml`: rewordings, and near misses.
+"""Pairs of requests made from `verifier_pairs.toml`: rewordings, respellings, and near misses.
 
 Promises: the same pairs every time; a pair's group is its topic, so that a topic is never on both
 sides of a split. Not covered: what no template says; the published sets are there for that.
@@ -33,11 +33,42 @@ def made_pairs(kept: int = KEPT) -> list[Pair]:
     return found
 
 
+def respelled_pairs(kept: int = KEPT) -> list[Pair]:
+    """At most `kept` pairs a topic of one wording, spelled or begun otherwise; all may share."""
+    return [
+        Pair(a, b, 1, "respelled", f"own-{number}")
+        for number, topic in enumerate(tomllib.loads(_FILE.read_text(encoding="utf-8"))["topic"])
+        for a, b in _some(_respelled(topic["x"], topic["asks"]), kept)
+    ]
+
+
 def _reworded(names: list[str], asks: list[list[str]]) -> Iterator[tuple[str, str]]:
     for name in names:
         for ask in asks:
             for one, other in combinations(ask, 2):
                 yield one.replace("{x}", name), other.replace("{x}", name)
+
+
+# Ways to write one beginning; the others are as good.
+_BEGINNINGS = (
+    ("How can I ", "How do I ", "How should I ", "How to "),
+    ("What is ", "What's "),
+    ("What are ", "Tell me what are "),
+)
+
+
+def _respelled(names: list[str], asks: list[list[str]]) -> Iterator[tuple[str, str]]:
+    """One wording without its mark or its capital, and with another beginning."""
+    for name in names:
+        for ask in asks:
+            one = ask[0].replace("{x}", name)
+            yield one, one.rstrip("?.")
+            yield one, one[:1].lower() + one[1:]
+            for said in _BEGINNINGS:
+                first = next((start for start in said if one.startswith(start)), None)
+                if first is not None:
+                    rest = one.removeprefix(first)
+                    yield from ((one, f"{other}{rest}") for other in said if other != first)
 
 
 def _other_x(names: list[str], asks: list[list[str]]) -> Iterator[tuple[str, str]]:

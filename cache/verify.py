@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from cache import neighbours, pair
 from cache.pair import Reader
 from core.errors import SettingsError
+from core.files import missing
 from router.trees import Forest
 
-DEFAULT_ARTEFACT = Path(__file__).with_name("weights") / "v1"
+DEFAULT_ARTEFACT = Path(__file__).with_name("weights") / "v2"
 MANIFEST_FILE, WEIGHTS_FILE = "manifest.json", "weights.npz"
 PAIR, CONSENSUS = "pair", "consensus"
 FEATURES = {PAIR: pair.NAMES, CONSENSUS: neighbours.NAMES}
@@ -83,7 +84,7 @@ class Verifier:
             }
             names = {kind: tuple(manifest["features"][kind]) for kind in FEATURES}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ArtefactError(folder, [f"unreadable: {error!r}"]) from error
+            raise ArtefactError(folder, [f"unreadable: {missing(error)}"]) from error
         if hashlib.sha256(packed).hexdigest() != sha256:
             raise ArtefactError(folder, [f"{WEIGHTS_FILE} is not the file the manifest describes"])
         if names != FEATURES:
@@ -121,7 +122,7 @@ def unpack(packed: bytes, source: Path) -> dict[str, Judge]:
         with np.load(io.BytesIO(packed), allow_pickle=False) as archive:
             judges = {kind: _judge(kind, dict(archive)) for kind in FEATURES}
     except (OSError, ValueError, KeyError, IndexError, BadZipFile) as error:
-        raise ArtefactError(source, [f"unreadable weights: {error!r}"]) from error
+        raise ArtefactError(source, [f"unreadable weights: {missing(error)}"]) from error
     return judges
 
 

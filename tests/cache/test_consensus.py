@@ -82,7 +82,7 @@ def test_a_gate_outweighs_everyone():
 
 
 def test_a_rival_past_the_gates_is_a_disagreement():
-    near = [ALONE[0], Candidate("Bread, and how one bakes it", 0.925, "y")]
+    near = [ALONE[0], Candidate("The way in which to bake bread", 0.925, "y")]
     choice = choose(QUERY, near, Sure(1, 0.5), SETTINGS)
     assert (choice.entry, choice.reason) == (None, Refusal.DISAGREEMENT)
     other = [ALONE[0], Candidate("How do I bake bread in 5 hours?", 0.925, "y")]
@@ -116,6 +116,22 @@ def test_far_entries_are_not_looked_at():
     assert choose(QUERY, [Candidate("x", 0.2, "x")], verifier, SETTINGS).reason is Refusal.DISTANT
     assert choose(QUERY, [], verifier, SETTINGS).reason is Refusal.DISTANT
     assert not verifier.asked
+
+
+def test_an_unexplained_word_keeps_an_entry_from_serving_alone():
+    verifier = Sure()
+    vegan = Candidate("How do I bake vegan bread?", 0.97, "x")
+    choice = choose(QUERY, [vegan], verifier, SETTINGS)
+    assert (choice.entry, choice.reason) == (None, Refusal.WORD)
+    assert not verifier.asked
+    assert choose(QUERY, [vegan, AGREEING[0]], verifier, SETTINGS).reason is Served.CONSENSUS
+
+
+def test_the_very_text_is_explored_too_once_it_was_wrong():
+    bounded = Settings(SETTINGS.thresholds, delta=0.05)
+    wrong = Boundary(((1.0, False),) * 3)
+    near = [Candidate(QUERY, 1.0, "x", wrong)]
+    assert choose(QUERY, near, Sure(), bounded, draw=0.0).reason is Refusal.EXPLORE
 
 
 def test_an_entry_may_have_to_be_explored():

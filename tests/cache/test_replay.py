@@ -184,3 +184,18 @@ def test_a_stream_that_failed_or_was_cut_is_no_answer(events: list[bytes]) -> No
 def test_comments_that_keep_a_connection_alive_are_passed_over() -> None:
     events = [b": ping\n\n", *replay(chat("a"), include_usage=True)]
     assert assemble(events) == chat("a")
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        {"object": "chat.completion", "choices": [{"index": 0, "message": {"content": "a" * 300}}]},
+        {"object": "text_completion", "choices": [{"index": 0, "text": "a" * 300}]},
+    ],
+)
+def test_every_chunk_has_the_fields_that_typed_clients_demand(response: dict[str, Any]) -> None:
+    response["choices"][0]["finish_reason"] = "stop"
+    *events, _ = replay(response, include_usage=False)
+    choices = [orjson.loads(event.removeprefix(b"data: "))["choices"][0] for event in events]
+    assert [choice["finish_reason"] for choice in choices] == [*[None] * (len(choices) - 1), "stop"]
+    assert all("logprobs" in choice for choice in choices)

@@ -60,21 +60,6 @@ def test_sums_keep_their_order_and_operator():
     assert read("17 times 24").ordered == read("17 * 24").ordered
 
 
-@pytest.mark.parametrize(
-    ("text", "language"),
-    [
-        ("What is the capital of France?", "en"),
-        ("Was ist die Hauptstadt von Frankreich?", "de"),
-        ("Quelle est la capitale de la France ?", "fr"),
-        ("法国的首都是哪里？", "han"),
-        ("Какая столица Франции?", "cyrillic"),
-        ("chrome os screenshot", ""),
-    ],
-)
-def test_the_language_is_told_by_script_or_small_words(text: str, language: str):
-    assert read(text).language == language
-
-
 def test_negations_are_counted_with_what_they_negate():
     seen = read("Which foods aren't safe, and not cheap?")
     assert seen.negators == 2

@@ -16,6 +16,7 @@ def table(count: int = 600) -> Table:
         np.arange(count) % FOLDS,
         np.array([JUDGED[at % len(JUDGED)] for at in range(count)]),
         np.ones(count, dtype=bool),
+        np.ones(count, dtype=bool),
     )
 
 

@@ -18,6 +18,7 @@ def table(count: int = 600) -> Table:
         np.arange(count) % FOLDS,
         np.full(count, "own"),
         np.ones(count, dtype=bool),
+        np.ones(count, dtype=bool),
     )
 
 
