@@ -183,6 +183,8 @@ def _record(
             "took_ms": round(made.took_s * 1e3, 3),
             "lead_s": memory.lead_s(profile.lead_s),
             "profile": profile.name,
+            "within_share": memory.headroom.within,
+            "headroom_level": round(memory.headroom.level, 3),
         }
     return told | {"fleet": asdict(fleet), "memory": policy_memory.dump(memory)}
 

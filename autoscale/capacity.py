@@ -26,8 +26,9 @@ from typing import Any
 
 from autoscale.season import Band
 from autoscale.sizing import Curve
+from core.money import DAYS_PER_MONTH
 
-HOURS_PER_MONTH = 24 * 30.4375
+HOURS_PER_MONTH = 24 * DAYS_PER_MONTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +143,7 @@ class Plan:
         )
 
     def usd_per_month(self, day: int) -> Range:
-        """30.4375 days like that one."""
+        """A month of days like that one."""
         return self.usd_per_hour(day).each(lambda usd: usd * HOURS_PER_MONTH)
 
     @property

@@ -119,6 +119,8 @@ def _history(trace: Trace, weights: Floats, end_s: float, span_s: float) -> Hist
     A trace under an hour is taken as an hour at its own rate.
     """
     hours = max(1, int((span_s + 1) / _HOUR_S))
+    if span_s - float(trace.at_s[-1]) > hours * _HOUR_S:
+        hours += 1  # all that came is in the hour at the start that is not whole
     late = max(0.0, span_s - hours * _HOUR_S)
     at = ((trace.at_s - late) // INTERVAL_S).astype(np.int64)
     bins = int(hours * _HOUR_S / INTERVAL_S)

@@ -1,13 +1,14 @@
 """Replicas of one tier as a replay moves them: continuous batching, step by step, compiled.
 
 Promises: a request waits in its replica's queue until its whole KV cache (prompt and answer) can be
-reserved, and nobody behind it overtakes it for being smaller; `autoscale.engine_queue` has the
-order. Its prompt is then prefilled in chunks, its last chunk yields the first token, and each later
-step one more, as vLLM V1 schedules: every decoding sequence takes one token of the budget
-`chunk_tokens` first, prompts fill the rest in the order in which they were admitted. A step
-takes what `autoscale.profile` says, for the sequences and the KV tokens that are in it when it
-begins; who arrives meanwhile joins the next one. Stretches in which the batch stays the same are
-taken at once: their sum is closed, so nothing is rounded but floating point.
+reserved in whole blocks and, while others run, its prompt leaves the watermark free. Nobody behind
+it overtakes it for being smaller; `autoscale.engine_queue` has the order. Its prompt is then
+prefilled in chunks, its last chunk yields the first token, and each later step one more, as vLLM V1
+schedules: every decoding sequence takes one token of the budget `chunk_tokens` first, prompts fill
+the rest in the order in which they were admitted. A step takes what `autoscale.profile` says, for
+the sequences and the KV tokens that are in it when it begins; who arrives meanwhile joins the next
+one. Stretches in which the batch stays the same are taken at once: their sum is closed, so nothing
+is rounded but floating point.
 Blocks of a prompt that the replica has when the request is admitted are not prefilled; their KV is
 reserved and read like any other.
 Not covered: preemption, speculative decoding, failures.
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from autoscale.engine_compiled import compiled
-from autoscale.engine_prefix import found_blocks, leave, use
+from autoscale.engine_prefix import cached_tokens, found_blocks, leave, use
 from autoscale.engine_queue import next_up, take, turn_s
 from autoscale.engine_state import BLOCK_TOKENS, ENDS, IDS, JOINS, NONE, Constants, Ints, Records
 
@@ -68,34 +69,65 @@ def _pop(one: Any, lists: Ints) -> int:
 
 
 @compiled
+def _late(request: Any, k: Constants) -> bool:
+    """Whether a request's first token, which is there, missed the SLO of TTFT."""
+    allowed_s = k.ttft_s
+    if k.ttft_factor > 0:  # times what the prompt takes alone, its chunks one after the other
+        tokens = request.input_tokens
+        chunks = -(-tokens // k.chunk_tokens)
+        alone_s = chunks * (k.base_s + k.per_sequence_s) + tokens / k.prefill_tokens_per_s
+        alone_s += k.chunk_tokens * chunks * (chunks - 1) / 2 * k.per_kv_token_s
+        allowed_s += k.ttft_factor * (k.overhead_s + alone_s)
+    return request.first_s - request.at_s + k.overhead_s > allowed_s  # type: ignore[no-any-return]
+
+
+@compiled
+def kv_need(request: Any, k: Constants) -> int:
+    """The KV cache of a whole request, in tokens of whole blocks."""
+    tokens = request.input_tokens + request.output_tokens
+    return -(-tokens // k.block_tokens) * k.block_tokens  # type: ignore[no-any-return]
+
+
+@compiled
 def _finish(one: Any, marks: Ints, request: Any, blocks: Ints, k: Constants) -> None:
     request.done_s = one.clock_s
     one.kv -= request.input_tokens + request.output_tokens - 1
-    one.reserved -= request.input_tokens + request.output_tokens
+    one.reserved -= kv_need(request, k)
     one.finished += 1
     one.finished_tokens += request.output_tokens
+    tpot_s = 0.0
     if request.output_tokens > 1:
+        tpot_s = (one.clock_s - request.first_s) / (request.output_tokens - 1)
         one.paced += 1
-        one.tpot_sum_s += (one.clock_s - request.first_s) / (request.output_tokens - 1)
+        one.tpot_sum_s += tpot_s
+    if not _late(request, k):
+        one.judged += 1
+        one.missed += 1 if tpot_s > k.tpot_s else 0
     leave(one, marks, request, blocks, k)
 
 
 @compiled
-def _fits(one: Any, request: Any, k: Constants) -> bool:
-    """Whether a request may be admitted."""
+def _fits(one: Any, request: Any, k: Constants, chunk: int) -> bool:
+    """Whether a request may be admitted to a step that has `chunk` prompt tokens so far.
+
+    While others run its prompt must leave the watermark free; of the block that a running sequence
+    fills, half is counted as taken.
+    """
     sequences = one.decoding + one.joining + (1 if one.partial >= 0 else 0)
-    need = request.input_tokens + request.output_tokens
-    return sequences < k.max_sequences and one.reserved + need <= k.kv_tokens  # type: ignore[no-any-return]
+    if sequences >= k.max_sequences or one.reserved + kv_need(request, k) > k.kv_tokens:
+        return False
+    taken = one.kv + chunk + sequences * (k.block_tokens // 2)
+    return sequences == 0 or taken + request.input_tokens <= k.kv_tokens - k.watermark_tokens  # type: ignore[no-any-return]
 
 
 @compiled
-def _admit(one: Any, marks: Ints, q: Records, blocks: Ints, i: int) -> None:
+def _admit(one: Any, marks: Ints, q: Records, blocks: Ints, k: Constants, i: int) -> None:
     """Request i leaves the queue: its prompt is prefilled next."""
     first = q[i]
-    need = first.input_tokens + first.output_tokens
+    need = kv_need(first, k)
     found = found_blocks(one, marks, first, blocks)
     use(marks, first, blocks, found)
-    cached = found * BLOCK_TOKENS
+    cached = cached_tokens(first, found, k)
     one.partial, one.partial_done = i, cached
     take(one, q, i)
     one.waiting -= 1
@@ -117,9 +149,9 @@ def _begin_step(one: Any, lists: Ints, marks: Ints, q: Records, blocks: Ints, k:
     while room > 0:
         if one.partial < 0:
             i = next_up(one, q, k)
-            if i < 0 or not _fits(one, q[i], k):
+            if i < 0 or not _fits(one, q[i], k, chunk):
                 break
-            _admit(one, marks, q, blocks, i)
+            _admit(one, marks, q, blocks, k, i)
         tokens = q[one.partial].input_tokens
         take = min(room, tokens - one.partial_done)
         room -= take
@@ -163,6 +195,9 @@ def _end_step(one: Any, lists: Ints, marks: Ints, q: Records, blocks: Ints, k: C
         request.first_s = one.clock_s
         one.firsts += 1
         one.ttft_sum_s += one.clock_s - request.at_s
+        if _late(request, k):
+            one.judged += 1
+            one.missed += 1
         if request.output_tokens == 1:
             _finish(one, marks, request, blocks, k)
         else:
@@ -210,7 +245,7 @@ def advance(
         stuck = n >= k.chunk_tokens
         if not stuck and one.partial < 0:
             i = next_up(one, q, k)
-            stuck = i < 0 or not _fits(one, q[i], k)
+            stuck = i < 0 or not _fits(one, q[i], k, 0)
             same_s = min(until_s, turn_s(one, q, k))
         if not stuck:
             _begin_step(one, lists, marks, q, blocks, k)

@@ -1,7 +1,8 @@
 """What a replica's prefix cache holds, as vLLM keeps one: compiled, one look for each block.
 
 A block of KV cache stays where it is until its room is needed. `marks` has one number for each
-block that is in several prompts (`autoscale.prefixes`):
+block that is in several prompts (`autoscale.prefixes`), of `BLOCK_TOKENS` each; what is found
+counts in whole blocks of the engine, which are smaller as a rule:
 
     -n    n running requests use it
     m     it is there until `touched`, the tokens reserved on the replica since ever, comes to m
@@ -22,15 +23,21 @@ from autoscale.engine_state import BLOCK_TOKENS, Constants, Ints
 
 @compiled
 def found_blocks(one: Any, marks: Ints, request: Any, blocks: Ints) -> int:
-    """How many of a prompt's blocks are there, from its first on; its last token never is."""
-    most = min(request.blocks, (request.input_tokens - 1) // BLOCK_TOKENS)
+    """How many of a prompt's blocks are there, from its first on."""
     found = 0
-    while found < most:
+    while found < request.blocks:
         mark = marks[blocks[request.first_block + found]]
         if 0 <= mark <= one.touched:
             break
         found += 1
     return found
+
+
+@compiled
+def cached_tokens(request: Any, found: int, k: Constants) -> int:
+    """What `found` blocks spare of a prompt: whole blocks of the engine, never its last token."""
+    tokens = min(found * BLOCK_TOKENS, request.input_tokens - 1)
+    return tokens // k.block_tokens * k.block_tokens  # type: ignore[no-any-return]
 
 
 @compiled

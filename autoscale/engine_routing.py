@@ -12,10 +12,10 @@ larger than the KV cache is refused. A replica's queue is not spread anew when o
 from typing import Any
 
 from autoscale.engine_compiled import compiled
-from autoscale.engine_model import advance
-from autoscale.engine_prefix import found_blocks
+from autoscale.engine_model import advance, kv_need
+from autoscale.engine_prefix import cached_tokens, found_blocks
 from autoscale.engine_queue import enqueue
-from autoscale.engine_state import BLOCK_TOKENS, NONE, REFUSED, Constants, Floats, Ints, Records
+from autoscale.engine_state import NONE, REFUSED, Constants, Floats, Ints, Records
 
 POW2, ONGOING, TOKENS, PREFIX = 0, 1, 2, 3
 RUNNING_TOKENS = 20
@@ -25,21 +25,23 @@ FULL_TOKENS = 1 << 40
 
 
 @compiled
-def _queue(one: Any, marks: Ints, q: Records, blocks: Ints, i: int, now_s: float) -> None:
+def _queue(
+    one: Any, marks: Ints, q: Records, blocks: Ints, k: Constants, i: int, now_s: float
+) -> None:
     request = q[i]
     idle = one.head < 0 and one.late_head < 0 and one.decoding == 0 and one.partial < 0
     if idle and not one.stepping:
         one.clock_s = max(one.clock_s, now_s)
     enqueue(one, q, i)
     one.waiting += 1
-    request.cached = _cached(one, marks, request, blocks)
+    request.cached = _cached(one, marks, request, blocks, k)
     one.waiting_tokens += request.input_tokens - request.cached
-    one.waiting_kv += request.input_tokens + request.output_tokens
+    one.waiting_kv += kv_need(request, k)
 
 
 @compiled
-def _cached(one: Any, marks: Ints, request: Any, blocks: Ints) -> int:
-    return found_blocks(one, marks, request, blocks) * BLOCK_TOKENS
+def _cached(one: Any, marks: Ints, request: Any, blocks: Ints, k: Constants) -> int:
+    return cached_tokens(request, found_blocks(one, marks, request, blocks), k)
 
 
 @compiled
@@ -53,9 +55,8 @@ def _weight(one: Any, marks: Ints, request: Any, blocks: Ints, k: Constants, rou
         return _running(one) + one.waiting  # type: ignore[no-any-return]
     weight = one.waiting_tokens + RUNNING_TOKENS * _running(one)
     if routing == PREFIX:
-        weight -= _cached(one, marks, request, blocks)
-    need = request.input_tokens + request.output_tokens
-    if one.reserved + one.waiting_kv + need > k.kv_tokens:
+        weight -= _cached(one, marks, request, blocks, k)
+    if one.reserved + one.waiting_kv + kv_need(request, k) > k.kv_tokens:
         weight += FULL_TOKENS
     return weight  # type: ignore[no-any-return]
 
@@ -114,12 +115,12 @@ def run(
     while routed < len(q) and q[routed].at_s < until_s and len(open_) > 0:
         request = q[routed]
         at_s = max(request.at_s, now_s)
-        if request.input_tokens + request.output_tokens > k.kv_tokens:
+        if kv_need(request, k) > k.kv_tokens:
             request.slot = REFUSED
         else:
             r = _choose(s, lists, marks, q, blocks, k, open_, routed, at_s, routing, draws[routed])
             request.slot = r
-            _queue(s[r], marks[r], q, blocks, routed, at_s)
+            _queue(s[r], marks[r], q, blocks, k, routed, at_s)
         routed += 1
     for r in busy:
         advance(s[r], lists[r], marks[r], q, blocks, k, until_s)

@@ -20,7 +20,7 @@ Records = NDArray[np.void]
 
 NONE, REFUSED = -1, -2
 BLOCK_TOKENS = 512
-"""Prompt tokens of a block of a prefix cache; Mooncake's traces have blocks of so many."""
+"""Prompt tokens of a block that a trace names; Mooncake's traces have blocks of so many."""
 
 REQUEST = np.dtype(
     [
@@ -69,6 +69,8 @@ SLOT = np.dtype(
         ("finished_tokens", np.int64),
         ("paced", np.int64),
         ("tpot_sum_s", np.float64),
+        ("judged", np.int64),  # those whose first token was late, and others at their end
+        ("missed", np.int64),  # of them, those not within the SLO
     ]
 )
 COUNTS = SLOT.names[SLOT.names.index("prefilled") :] if SLOT.names else ()
@@ -87,13 +89,25 @@ class Constants(NamedTuple):
     chunk_tokens: int
     kv_tokens: int
     max_sequences: int
+    block_tokens: int = 1
+    watermark_tokens: int = 0
     late_s: float = math.inf
     late_per_token_s: float = 0.0
     overdue_s: float = math.inf
+    ttft_s: float = math.inf
+    ttft_factor: float = 0.0
+    tpot_s: float = math.inf
+    overhead_s: float = 0.0
 
     @classmethod
-    def of(cls, profile: EngineProfile, late_of: Slo | None = None) -> "Constants":
-        """These of a profile's; without an SLO to be late of, first come is first served."""
+    def of(
+        cls, profile: EngineProfile, late_of: Slo | None = None, judged_by: Slo | None = None
+    ) -> "Constants":
+        """These of a profile's.
+
+        Without an SLO to be late of, first come is first served; without one to be judged by, no
+        request misses it.
+        """
         plain = cls(
             profile.base_s,
             profile.per_sequence_s,
@@ -102,7 +116,16 @@ class Constants(NamedTuple):
             profile.chunk_tokens,
             profile.kv_tokens,
             profile.max_sequences,
+            profile.block_tokens,
+            int(profile.watermark * profile.kv_tokens),
+            overhead_s=profile.overhead_s,
         )
+        if judged_by is not None:
+            plain = plain._replace(
+                ttft_s=judged_by.ttft_s,
+                ttft_factor=judged_by.ttft_factor,
+                tpot_s=judged_by.tpot_s,
+            )
         if late_of is None:
             return plain
         per_token_s = late_of.ttft_factor / profile.prefill_tokens_per_s

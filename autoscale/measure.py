@@ -109,10 +109,10 @@ async def answer(client: httpx.AsyncClient, where: Where, prompt: int, output: i
         if response.status_code != httpx.codes.OK:
             why = (await response.aread()).decode(errors="replace")[:300]
             raise HansomError(f"{where.url} answered {response.status_code}: {why}")
-        async for line in response.aiter_lines():
-            if not line.startswith("data: {"):
+        async for line in _lines(response):
+            if not line.startswith(b"data: {"):
                 continue
-            event: dict[str, Any] = json.loads(line.removeprefix("data: "))
+            event: dict[str, Any] = json.loads(line.removeprefix(b"data: "))
             text = any((one.get("delta") or {}).get("content") for one in event["choices"])
             if text or (came_s and event["choices"]):
                 came_s.append(time.perf_counter())
@@ -121,6 +121,15 @@ async def answer(client: httpx.AsyncClient, where: Where, prompt: int, output: i
     if tokens < min(output, _LEAST_TOKENS) or not came_s:
         raise HansomError(f"{where.tier} made {tokens} tokens only: too few to time.")
     return Answer(int(usage["prompt_tokens"]), tokens, sent_s, tuple(came_s))
+
+
+async def _lines(response: httpx.Response) -> AsyncIterator[bytes]:
+    """Yield the lines of a stream; httpx's own would end one at a U+2028 of the answer."""
+    tail = b""
+    async for block in response.aiter_bytes():
+        *whole, tail = (tail + block).split(b"\n")
+        for line in whole:
+            yield line
 
 
 async def drive(where: Where, trace: Trace) -> tuple[Trace, list[Answer]]:

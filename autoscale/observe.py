@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from autoscale.signals import Load, Traffic, View
+from autoscale.signals import MOST_REPLICAS, Load, Traffic, View
 
 _NOTHING = -1.0
 """Stands for None, as Serve takes numbers only."""
@@ -48,6 +48,8 @@ class Report:
     output_tokens: int = 0
     batch_arrived: int = 0
     batch_input_tokens: int = 0
+    judged: int = 0
+    missed: int = 0
 
     def as_stats(self) -> dict[str, float]:
         """Flat and all numbers, as Serve takes them from a replica."""
@@ -70,7 +72,7 @@ _RATES = ("input_tokens_per_s", "output_tokens_per_s")
 _COUNTS = tuple(one.name for one in fields(Report) if one.name not in ("at_s", *_OPTIONAL))
 _TOTALS = (
     "arrived", "input_tokens", "cached_tokens", "finished", "output_tokens", "batch_arrived",
-    "batch_input_tokens",
+    "batch_input_tokens", "judged", "missed",
 )  # fmt: skip
 
 
@@ -149,7 +151,11 @@ def asked_for(fleet: Fleet, replicas: int, now_s: float) -> Fleet:
 
 
 def _asked(asked: Sequence[float], missing: int, now_s: float) -> tuple[float, ...]:
-    """When each replica that is missing was asked for; what was asked for last goes back first."""
+    """When each replica that is missing was asked for; what was asked for last goes back first.
+
+    At most `MOST_REPLICAS` times: a target of billions, which no cluster has, would take all memory.
+    """
+    missing = min(missing, MOST_REPLICAS)
     return (*asked[: max(0, missing)], *[now_s] * (missing - len(asked)))
 
 

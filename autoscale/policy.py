@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 
 from autoscale.policy_learn import bursty, calm, learn
 from autoscale.policy_memory import FINE_S, Memory
+from autoscale.policy_room import Room
 from autoscale.policy_seen import Seen, see
 from autoscale.policy_terms import Code, Terms, terms
 from autoscale.profile import EngineProfile
@@ -66,12 +67,16 @@ def decide(
     still = calm(memory.forecast)
     if bursty(memory.bursts, scaling.burst_ratio):
         hold_s = max(hold_s, scaling.burst_hold_s)
-    memory, costs = learn(memory, seen, view, scaling, profile)
-    asked = terms(seen, memory, costs, _busier(scaling) if still else scaling, profile)
+    room = Room.of(memory, scaling, profile)
+    grows = seen.target < rules.ceiling(profile)
+    memory, costs = learn(memory, seen, view, scaling, profile, grows=grows)
+    asked = terms(seen, memory, costs, room, _busier(scaling) if still else scaling, profile)
     # A queue that drains by itself before a replica could start is no reason to ask for one.
     lasts_s = min(LONGEST_PATIENCE_S, PATIENCE * lead_s)
     lows = memory.lows.after(-asked.backlog, seen.now_s, lasts_s, FINE_S)
     asked = replace(asked, backlog=-lows.since(seen.now_s - lasts_s))
+    if not asked.backlog:
+        asked = replace(asked, queue=0.0)
     # A new memory holds what there is, as if it had been asked for just now.
     asked_for = asked.lasting if known else max(asked.lasting, seen.target)
     highs = memory.highs.after(asked_for, seen.now_s, max(hold_s, scaling.burst_hold_s))

@@ -9,6 +9,7 @@ import math
 from dataclasses import replace
 
 from autoscale.forecast import Decayed, Forecast
+from autoscale.headroom import Headroom, level_of
 from autoscale.policy_memory import MOST_STARTS, Bursts, Memory
 from autoscale.policy_seen import Seen, clock
 from autoscale.profile import EngineProfile
@@ -23,14 +24,25 @@ TTFT_SHARE = 0.5
 """How much of the TTFT SLO the mean may take: some wait for much longer than the mean does."""
 CALM_QUANTILE, CALM_RATIO = 0.95, 0.15
 """At this quantile of what the level was passed by, by this share of it: less is calm."""
+ONE_MORE = 0.2
+"""So much above the replicas there are asks for one more, whatever the hysteresis."""
 BURST_BIN_S = 10.0
 BURST_S = 1800.0
 
 
 def learn(
-    memory: Memory, seen: Seen, view: View, scaling: Scaling, profile: EngineProfile
+    memory: Memory,
+    seen: Seen,
+    view: View,
+    scaling: Scaling,
+    profile: EngineProfile,
+    *,
+    grows: bool = True,
 ) -> tuple[Memory, Costs]:
-    """The memory with one more view in it, and what a request costs by it."""
+    """The memory with one more view in it, and what a request costs by it.
+
+    `grows` is whether the bounds allow for more replicas than there are to be.
+    """
     before_s = seen.now_s if memory.now_s is None else memory.now_s
     elapsed_s = max(0.0, seen.now_s - before_s)
     first = memory.now_s is None
@@ -59,13 +71,32 @@ def learn(
     work = costs.work(seen.fresh_tokens, seen.arrived - seen.batch_arrived)
     batch = costs.work(seen.batch_tokens, seen.batch_arrived)
     recent = memory.work.after(work, seconds, seconds, window_s)
+    came = seen.arrived - seen.batch_arrived
     return replace(
         memory,
         work=recent,
         batch_work=memory.batch_work.after(batch, seconds, seconds, scaling.batch.delay_s + 1),
+        came=memory.came.after(came, seconds, seconds, window_s),
+        ended=memory.ended.after(seen.finished, seconds, seconds, window_s),
+        headroom=_headroom(memory, seen, recent.rate(window_s), scaling, profile, grows),
         bursts=_bursts(memory.bursts, work, seconds, seen.now_s),
         forecast=memory.forecast.after(work / seconds, recent.rate(window_s), seconds),
     ), costs
+
+
+def _headroom(
+    memory: Memory, seen: Seen, load: float, scaling: Scaling, profile: EngineProfile, grows: bool
+) -> Headroom:
+    one_more = seen.target + ONE_MORE
+    return memory.headroom.after(
+        seen.judged,
+        seen.missed,
+        seen.now_s,
+        seen.seconds,
+        allowed=1 - scaling.target_attainment,
+        lead_s=memory.lead_s(profile.lead_s),
+        more_level=level_of(one_more, load) if grows else math.inf,
+    )
 
 
 def _costs(memory: Memory, scaling: Scaling, profile: EngineProfile) -> Costs:

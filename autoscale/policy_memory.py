@@ -15,8 +15,9 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from autoscale.forecast import Decayed, Forecast
+from autoscale.headroom import Headroom
 
-VERSION = 2
+VERSION = 3
 GRAIN_S = 30.0
 """How finely highs are dated; each is held up to so much longer."""
 FINE_S = 0.5
@@ -80,6 +81,9 @@ class Memory:
     lows: Highs = field(default_factory=Highs)
     bursts: Bursts = field(default_factory=Bursts)
     forecast: Forecast = field(default_factory=Forecast)
+    came: Decayed = field(default_factory=Decayed)
+    ended: Decayed = field(default_factory=Decayed)
+    headroom: Headroom = field(default_factory=Headroom)
     known: tuple[str, ...] = ()
     starts: tuple[float, ...] = ()
     was_starting: int = 0

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from itertools import islice
 
 from autoscale.profile import EngineProfile
-from autoscale.signals import Load, View
+from autoscale.signals import MOST_REPLICAS, Load, View
 from core.scaling import Scaling
 
 MOST = 1e12
-MOST_REPLICAS = 10_000
 LEAST_S = 1e-3
 
 
@@ -41,11 +40,15 @@ class Seen:
     input_tokens: float
     finished: float
     output_tokens: float
+    judged: float
+    missed: float
     held: float
     held_tokens: float
     queues: bool
     ongoing: float
     seats: float
+    waiting: float
+    running: float
     waiting_tokens: float
     batch_waiting_tokens: float
     kv_tokens: float | None
@@ -91,11 +94,15 @@ def see(view: View, otherwise_s: float, scaling: Scaling, profile: EngineProfile
         input_tokens=input_tokens,
         finished=clean(traffic.finished),
         output_tokens=clean(traffic.output_tokens),
+        judged=(judged := clean(traffic.judged)),
+        missed=min(clean(traffic.missed), judged),
         held=clean(traffic.held),
         held_tokens=clean(traffic.held_tokens),
         queues=bool(fresh) or not view.ready,
         ongoing=sum(clean(load.running) + clean(load.waiting) for load in fresh),
         seats=sum(_seats(load) for load in fresh),
+        waiting=share * sum(_more(load.waiting, load.batch_waiting) for load in fresh),
+        running=share * sum(_more(load.running, load.batch_running) for load in fresh),
         waiting_tokens=waiting * share,
         batch_waiting_tokens=batch_waiting * share,
         kv_tokens=_kv_tokens(fresh, len(view.ready), profile),
@@ -129,8 +136,11 @@ def _waiting_tokens(fresh: list[Load]) -> tuple[float, float]:
 
 def _seats(load: Load) -> float:
     """Interactive calls that run or wait."""
-    running = clean(load.running) - clean(load.batch_running)
-    return max(0.0, running) + max(0.0, clean(load.waiting) - clean(load.batch_waiting))
+    return _more(load.running, load.batch_running) + _more(load.waiting, load.batch_waiting)
+
+
+def _more(all_: float, batch: float) -> float:
+    return max(0.0, clean(all_) - clean(batch))
 
 
 def _kv_tokens(fresh: list[Load], ready: int, profile: EngineProfile) -> float | None:

@@ -3,19 +3,24 @@
 With W the work that arrives, in replica-seconds per second (`autoscale.work`):
 
     rate      W / utilisation
+    chance    what chance adds to W (`autoscale.policy_room`)
     kv        tokens in KV caches / (kv_ceiling * KV cache of a replica)
     seats     interactive calls that run or wait / (SEATS_SHARE * calls that a replica runs at once)
     slo       one more than are ready, while the mean TTFT is over half of its SLO, or the mean TPOT
               over all of it, and none is starting
+    queue     calls that run and those that will wait when a replica ordered now is ready, by what
+              a running one holds in the KV cache; while calls wait
     forecast  (level + quantile of what it was passed by) / forecast_utilisation
     batch     (W + work of the batch lane) / batch.utilisation, after batch.delay_s
     backlog   seconds of prefill that wait / drain_s, and the KV caches that they fill; on top of W,
               `kv` or `seats`. What the ready replicas work off within half of the TTFT SLO is no
               backlog, and the room that `rate` keeps is there to work it off
 
-What is in the replicas, `kv` or `seats` and `backlog`, adds `surge_ratio` of the other terms at the
+`rate` and `forecast` keep the room of `autoscale.policy_room`. What is in the replicas, `kv` or
+`seats` and `backlog`, adds `surge_ratio` of the other terms at the
 most, or what makes one more than are ready. A queue and full KV caches grow for as long as replicas
-start: ordered by their size alone, replicas come in such numbers when they are gone.
+start: ordered by their size alone, replicas come in such numbers when they are gone. `queue` looks
+ahead for as long: calls that end within seconds have left by then, and calls of minutes have not.
 
 Promises: pure; more arrivals, tokens that wait, KV use or waiting never ask for fewer.
 """
@@ -28,11 +33,14 @@ from enum import StrEnum
 
 from autoscale.policy_learn import TTFT_SHARE
 from autoscale.policy_memory import Memory
+from autoscale.policy_room import Room
 from autoscale.policy_seen import Seen
 from autoscale.profile import EngineProfile
-from autoscale.work import Costs
+from autoscale.work import KV_SHARE, Costs
 from core.scaling import Scaling
 
+STARTED_SHARE = 0.5
+"""For how much of a lead the replicas that are starting now will have been there."""
 SEATS_SHARE = 0.8
 """Of the calls that a replica runs at once: where short prompts fill it, nothing else tells."""
 
@@ -40,13 +48,15 @@ SEATS_SHARE = 0.8
 class Code(StrEnum):
     """What decided, for metrics.
 
-    `rate` to `backlog` ask for more; `steady` and `hold` leave the number as it is (the load asks
-    for it, or asked for it lately), so do `starting` (nothing is taken away while a replica starts)
-    and `stale` (nothing is known); `spare` takes away. `idle` stops the last replica, `asleep`
+    `rate` to `backlog` ask for more (calls that will wait count as `backlog`); `steady` and `hold`
+    leave the number as it is (the load asks for it, or asked for it lately), so do `starting`
+    (nothing is taken away while a replica starts) and `stale` (nothing is known); `spare` takes
+    away. `idle` stops the last replica, `asleep`
     leaves it so and `wake` starts it. `floor`, `peak`, `ceiling`, `cost` and `budget` are bounds.
     """
 
     RATE = "rate"
+    CHANCE = "chance"
     KV = "kv"
     SEATS = "seats"
     SLO = "slo"
@@ -74,20 +84,23 @@ class Terms:
 
     work: float
     rate: float
+    chance: float
     kv: float
     seats: float
     slo: float
     forecast: float
     batch: float
     backlog: float
+    queue: float
     surge_ratio: float
     ready: int
-    blind: str = ""
+    remark: str = ""
 
     @property
     def raw(self) -> float:
         """Replicas asked for, in fractions."""
-        return max(self._steady, self._surge(max(self.work, self._held) + self.backlog))
+        surge = self._surge(max(self.work, self._held) + self.backlog)
+        return max(self._steady, surge, self.queue)
 
     @property
     def lasting(self) -> float:
@@ -96,7 +109,7 @@ class Terms:
 
     @property
     def _steady(self) -> float:
-        return max(self.rate, self.slo, self.forecast, self.batch)
+        return max(self.rate, self.chance, self.slo, self.forecast, self.batch)
 
     @property
     def _held(self) -> float:
@@ -111,6 +124,7 @@ class Terms:
         """The term that matters most."""
         base = {
             Code.RATE: self.rate,
+            Code.CHANCE: self.chance,
             Code.KV: self.kv,
             Code.SEATS: self.seats,
             Code.SLO: self.slo,
@@ -118,26 +132,30 @@ class Terms:
             Code.BATCH: self.batch,
         }
         most = max(base, key=lambda code: base[code])
-        return Code.BACKLOG if self.backlog > base[most] else most
+        return Code.BACKLOG if max(self.backlog, self.queue) > base[most] else most
 
     @property
     def words(self) -> str:
         """All terms that ask for anything, with their numbers."""
-        told = {
-            f"work of {self.work:.2f} replicas asks for": self.rate,
-            "KV cache": self.kv,
-            "calls that run or wait": self.seats,
-            "waits over the SLO": self.slo,
-            "forecast": self.forecast,
-            "batch lane": self.batch,
-            "backlog on top": self.backlog,
+        needs = {
+            "KV caches need": self.kv,
+            "calls that run or wait need": self.seats,
+            "calls that will wait need": self.queue,
+            "waits over the SLO need": self.slo,
+            "the forecast needs": self.forecast,
+            "the batch lane needs": self.batch,
+            "the backlog adds": self.backlog,
         }
-        asks = ", ".join(f"{name} {value:.2f}" for name, value in told.items() if value > 0)
-        return (asks or "nothing asks for any") + self.blind
+        parts = [f"{name} {value:.2f}" for name, value in needs.items() if value > 0]
+        if self.chance > self.rate:
+            parts.insert(0, f"chance needs {self.chance:.2f}")
+        if self.rate > 0:
+            parts.insert(0, f"load needs {self.rate:.2f} replicas ({self.work:.2f} fully busy)")
+        return ("; ".join(parts) or "nothing needs a replica") + self.remark
 
 
 def terms(
-    seen: Seen, memory: Memory, costs: Costs, scaling: Scaling, profile: EngineProfile
+    seen: Seen, memory: Memory, costs: Costs, room: Room, scaling: Scaling, profile: EngineProfile
 ) -> Terms:
     """What each signal asks for now; without queues or KV use, what is left of them."""
     work = memory.work.rate(scaling.rate_window_s)
@@ -146,16 +164,18 @@ def terms(
         blind = "; no replica tells of its KV cache"
     return Terms(
         work=work,
-        rate=work / scaling.utilisation,
+        rate=work / room.utilisation(scaling),
+        chance=room.chance(work, scaling),
+        queue=_queue(seen, memory, profile),
         kv=_kv(seen, scaling, profile),
         seats=seen.seats / (SEATS_SHARE * profile.max_sequences),
         slo=_slo(seen, memory),
-        forecast=_forecast(memory, scaling),
+        forecast=room.forecast(memory.forecast, scaling),
         batch=_batch(seen, memory, costs, scaling, work),
         backlog=_backlog(seen, memory, costs, scaling, profile),
         surge_ratio=scaling.surge_ratio if seen.ready else math.inf,
         ready=seen.ready,
-        blind=blind,
+        remark=blind + room.words(scaling.target_attainment),
     )
 
 
@@ -171,11 +191,16 @@ def _slo(seen: Seen, memory: Memory) -> float:
     return seen.ready + 1.0
 
 
-def _forecast(memory: Memory, scaling: Scaling) -> float:
-    quantile = scaling.forecast_quantile
-    if quantile is None:
+def _queue(seen: Seen, memory: Memory, profile: EngineProfile) -> float:
+    """What the calls need that run, and that will wait in a lead as more come than end."""
+    if not seen.waiting or not seen.running or seen.kv_tokens is None:
         return 0.0
-    return memory.forecast.upper(quantile) / scaling.forecast_utilisation
+    lead_s = memory.lead_s(profile.lead_s)
+    ends = memory.ended.mean() * (1 + STARTED_SHARE * len(seen.starting) / max(1, seen.ready))
+    waiting = max(0.0, seen.waiting + (memory.came.mean() - ends) * lead_s)
+    calls = seen.running + waiting
+    by_kv = calls * seen.kv_tokens / seen.running / (KV_SHARE * profile.kv_tokens)
+    return max(by_kv, calls / (SEATS_SHARE * profile.max_sequences))
 
 
 def _batch(seen: Seen, memory: Memory, costs: Costs, scaling: Scaling, work: float) -> float:

@@ -20,7 +20,9 @@ class EngineProfile(Frozen):
 
     `cold_start_s` is (least, most) seconds from the wish for a replica to its first token, on a
     node that is there; `node_start_s` comes on top where a node has to be rented. `overhead_s` is
-    in every TTFT and no step: the way to the engine and back.
+    in every TTFT and no step: the way to the engine and back. KV cache is given out in blocks of
+    `block_tokens` (vLLM's `block_size`); while others run, a request is admitted only if its prompt
+    leaves the share `watermark` of the cache free (vLLM's `watermark`).
     """
 
     name: str
@@ -32,6 +34,8 @@ class EngineProfile(Frozen):
     chunk_tokens: int = Field(ge=1)
     kv_tokens: int = Field(ge=1)
     max_sequences: int = Field(256, ge=1)
+    block_tokens: int = Field(16, ge=1)
+    watermark: float = Field(0.05, ge=0, lt=1)
     cold_start_s: tuple[float, float] = (60.0, 120.0)
     node_start_s: float = Field(180.0, ge=0)
     gpus: int = Field(1, ge=0)

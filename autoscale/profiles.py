@@ -13,6 +13,7 @@ import yaml
 from pydantic import model_validator
 
 from autoscale.profile import EngineProfile
+from core import text_file
 from core.errors import HansomError
 from core.frozen import Frozen
 from core.yaml_file import read
@@ -46,7 +47,7 @@ def pick(path: Path, name: str) -> EngineProfile:
 
 def put(path: Path, profile: EngineProfile) -> None:
     """Write `profile` in the place of the one with its name, or at the end."""
-    text = path.read_text(encoding="utf-8") if path.exists() else "profiles:\n"
+    text = text_file.read(path) if path.exists() else "profiles:\n"
     if path.exists():
         load(path)
     starts = [match.start() for match in re.finditer(r"^  - ", text, re.M)]
@@ -70,5 +71,6 @@ def _name(block: str) -> object:
 
 def _block(profile: EngineProfile) -> str:
     told = profile.model_dump(mode="json")
-    lines = yaml.safe_dump(told, sort_keys=False, width=96, allow_unicode=True).splitlines()
+    made = yaml.safe_dump(told, sort_keys=False, width=96, allow_unicode=True)
+    lines = made.removesuffix("\n").split("\n")
     return "\n".join(("  - " if n == 0 else "    ") + line for n, line in enumerate(lines)) + "\n"

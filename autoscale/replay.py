@@ -86,7 +86,7 @@ class _Replay:
         self._blocks = shared.ids
         self._draws = rng.random((len(trace), 2))
         late_of = setup.slo if setup.order == "late-last" else None
-        self._constants = Constants.of(setup.profile, late_of)
+        self._constants = Constants.of(setup.profile, late_of, setup.slo)
         blocks = int(shared.ids.max(initial=-1)) + 1
         self._fleet = Fleet(setup.profile, setup.node_idle_s, setup.instant, rng, blocks)
         self._fleet.begin(setup.initial)
@@ -162,6 +162,8 @@ class _Replay:
             output_tokens=int(slots["finished_tokens"].sum()),
             held=arrived - self._routed,
             held_tokens=int(inputs[arrived] - inputs[self._routed]),
+            judged=int(slots["judged"].sum()),
+            missed=int(slots["missed"].sum()),
         )
         self._seen = arrived
         ready = tuple(self._loads(now_s))

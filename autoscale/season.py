@@ -12,8 +12,9 @@ Bands are conformal (arXiv 1604.04173): the same forecast is made from earlier m
 history, and the log errors that it had at the same horizon, in days, give the quantiles: of n
 errors the one of rank ceil((n + 1) q). Errors of the hours make the bands of hours, those of the
 highest hour of each 24 the bands of peaks. Errors of one day go together, so k days of them widen
-the band by t_k(q) / z(q), Student's quantile by the normal one. Beyond the horizons that the
-history can be asked for, each month widens the band by `DRIFT_PER_MONTH`, an assumption.
+the band by t_k(q) / z(q), Student's quantile by the normal one, up to `MOST_ERROR`. Beyond the
+horizons that the history can be asked for, each month widens the band by `DRIFT_PER_MONTH`, an
+assumption.
 
 Promises: pure; lower <= middle <= upper; what could not be learned is said in `notes`. A weekly
 season and a trend need 14 days of history, a daily season 2.
@@ -29,10 +30,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from autoscale.engine_state import Floats
-from autoscale.season_bands import DRIFT_PER_MONTH, GUESSED_BAND, LEAST_ERROR_DAYS, bands, errors_of
+from autoscale.season_bands import (
+    DRIFT_PER_MONTH,
+    GUESSED_BAND,
+    LEAST_ERROR_DAYS,
+    MOST_ERROR,
+    bands,
+    errors_of,
+)
 from autoscale.season_fit import (
     DAILY_DAYS,
-    DAYS_PER_MONTH,
     HOUR_S,
     TINY,
     WEEKLY_DAYS,
@@ -43,8 +50,13 @@ from autoscale.season_fit import (
 )
 from autoscale.season_fit import Assumed as Assumed
 from autoscale.season_fit import Launch as Launch
+from core.money import DAYS_PER_MONTH
 
 _GUESSED = f"the history is too short to measure errors: a band of {GUESSED_BAND:.0%} is assumed"
+_WILD = (
+    f"highest hours came that were {math.exp(MOST_ERROR):.0f} times what the days before had told: "
+    "the band ends there, and widens by the month alone"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +132,8 @@ def forecast(
     hours, peaks = (bands(errors, of, days, coverage) for of in (errors.hours, errors.peaks))
     known = [day + 1 for day in range(days) if errors.days(day) >= LEAST_ERROR_DAYS]
     short = () if known else (_GUESSED,)
+    if known and peaks[2].max() >= math.exp(MOST_ERROR):
+        short = (*short, _WILD)
     if (last := max(known, default=0)) < days:
         short = (*short, _drift(last))
     return Forecast(

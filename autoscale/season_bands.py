@@ -14,7 +14,8 @@ import numpy as np
 from scipy.special import ndtri, stdtrit
 
 from autoscale.engine_state import Floats
-from autoscale.season_fit import DAILY_DAYS, DAYS_PER_MONTH, TINY, WEEKLY_DAYS, Assumed, Clock, fit
+from autoscale.season_fit import DAILY_DAYS, TINY, WEEKLY_DAYS, Assumed, Clock, fit
+from core.money import DAYS_PER_MONTH
 
 LEAST_ERROR_DAYS = 2
 """Errors of fewer days at a horizon make no band of its own."""
@@ -22,6 +23,8 @@ GUESSED_BAND = 0.3
 """How far, in logs, the band of a history reaches that is too short to be asked."""
 DRIFT_PER_MONTH = 0.1
 """How much wider, in logs, a band gets each month beyond what the history can be asked for."""
+MOST_ERROR = math.log(10)
+"""The widest band, in logs: a load that is off by more has no forecast to multiply errors by."""
 _MOST_ORIGINS = 60
 
 
@@ -72,7 +75,7 @@ def bands(
     for day in range(days):
         if (k := errors.days(day)) >= LEAST_ERROR_DAYS:
             seen, few = sorted(of[day]), float(stdtrit(k, 1 - tail) / ndtri(1 - tail))
-            known = _quantile(seen, tail) * few, _quantile(seen, 1 - tail) * few
+            known = _bounded(_quantile(seen, tail) * few), _bounded(_quantile(seen, 1 - tail) * few)
             last = day
             if not day:
                 median = float(np.median(seen))
@@ -86,6 +89,10 @@ def bands(
         np.full(days, math.exp(aside)),
         np.exp(np.maximum(upper, aside)),
     )
+
+
+def _bounded(error: float) -> float:
+    return min(max(error, -MOST_ERROR), MOST_ERROR)
 
 
 def _quantile(ordered: Sequence[float], q: float) -> float:

@@ -13,9 +13,9 @@ from typing import Literal
 import numpy as np
 
 from autoscale.engine_state import Floats, Ints
+from core.money import DAYS_PER_MONTH
 
 HOUR_S = 3600.0
-DAYS_PER_MONTH = 30.4375
 WEEKLY_DAYS, DAILY_DAYS = 14, 2
 HALF_LIFE_DAYS = 3.0
 _EPOCH_WEEKDAY = 3  # the Unix epoch was a Thursday; a week counts from Monday
@@ -83,7 +83,8 @@ def fit(plain: Floats, clock: Clock, assumed: Assumed) -> Fitted:
     level_by_hour = np.exp(learned * (np.arange(seen) - seen) / 24)
     flat = plain / level_by_hour
     day = _shares(flat, day_of, 7) if weekly else np.ones(7)
-    hour = _shares(flat / day[day_of], hour_of, 24) if daily else np.ones(24)
+    # A weekday on which nothing ever comes, such as an office's Sunday, has a share of 0.
+    hour = _shares(flat / np.maximum(day[day_of], TINY), hour_of, 24) if daily else np.ones(24)
     # Without seasons, or with them taken out, a recent hour says more than an old one.
     base = flat / np.maximum(hour[hour_of] * day[day_of], TINY)
     weight = 0.5 ** ((seen - np.arange(seen)) / 24 / HALF_LIFE_DAYS)

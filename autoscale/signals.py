@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+MOST_REPLICAS = 10_000
+"""More replicas of a tier than any cluster has: what is above it is read as this many."""
+
 
 @dataclass(frozen=True, slots=True)
 class Load:
@@ -33,6 +36,8 @@ class Traffic:
     """What came and what ended since the last decision, in requests and tokens.
 
     `cached_tokens` of the input came from a prefix cache; `output_tokens` are of what finished.
+    Of `judged` calls of the interactive lane it is known whether they met the SLO, and `missed` did
+    not: a call whose first token is late is known at once, others are at their end.
     `held` requests with `held_tokens` prompt tokens wait at the gateway for a replica. Of those
     that arrived, `batch_arrived` with `batch_input_tokens` were in the batch lane.
     """
@@ -47,6 +52,8 @@ class Traffic:
     held_tokens: int = 0
     batch_arrived: int = 0
     batch_input_tokens: int = 0
+    judged: int = 0
+    missed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from autoscale.engine_state import Floats, Ints
 from autoscale.prefixes import PrefixError, Prefixes
 from core.errors import HansomError
+from core.table_file import read_table
 
 COLUMNS = ("t_seconds", "input_tokens", "output_tokens")
 HASH_IDS = "hash_ids"
@@ -84,21 +84,17 @@ class Trace:
 
 
 def read(path: Path) -> Trace:
-    """A parquet file with `COLUMNS`, and `HASH_IDS` if it has them; others are left alone.
+    """A Parquet or CSV file with `COLUMNS`, and `HASH_IDS` if it has them; others are left alone.
 
     `HansomError` says what is wrong.
     """
-    try:
-        names = pq.read_schema(path).names
-        if missing := [name for name in COLUMNS if name not in names]:
-            raise HansomError(
-                f"{path} has no column {' and no '.join(missing)}: a trace needs "
-                f"{', '.join(COLUMNS)} (it has {', '.join(names)})"
-            )
-        known = [name for name in (*COLUMNS, HASH_IDS) if name in names]
-        table = pq.read_table(path, columns=known)
-    except (OSError, pa.ArrowException) as error:
-        raise HansomError(f"{path} cannot be read as parquet: {error}") from error
+    table = read_table(path, (*COLUMNS, HASH_IDS))
+    names = table.column_names
+    if missing := [name for name in COLUMNS if name not in names]:
+        raise HansomError(
+            f"{path} has no column {' and no '.join(missing)}: a trace needs "
+            f"{', '.join(COLUMNS)} (it has {', '.join(read_table(path).column_names)})"
+        )
     columns = [_numbers(path, name, table.column(name)) for name in COLUMNS]
     at_s, input_tokens, output_tokens = columns
     if not len(at_s):
@@ -112,7 +108,7 @@ def read(path: Path) -> Trace:
     inputs = np.maximum(input_tokens, 1).astype(np.int64)
     outputs = np.maximum(output_tokens, 1).astype(np.int64)
     prefixes, remark = None, ""
-    if HASH_IDS in known:
+    if HASH_IDS in names:
         try:
             prefixes = _prefixes(table.column(HASH_IDS), inputs)
         except PrefixError as error:

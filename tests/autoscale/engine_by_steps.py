@@ -56,11 +56,12 @@ def serve(
                 profile, late_of, overdue_s, queue, {i: now_s - at_s[i] for i in queue}, inputs
             )
         decoding = [i for i in running if prefilled[i] == inputs[i]]
-        takes = _takes(profile, running, queue, inputs, outputs, prefilled)
+        kv = sum(prefilled[i] + max(0, produced[i] - 1) for i in running)
+        takes = _takes(profile, running, queue, inputs, outputs, prefilled, kv)
         chunk, sequences = sum(takes.values()), len(decoding) + len(takes)
         kv = sum(prefilled[i] + max(0, produced[i] - 1) for i in running)
         end_s = now_s + profile.step_s(sequences, kv, chunk)
-        reserved = sum(inputs[i] + outputs[i] for i in running)
+        reserved = sum(_need(profile, inputs[i] + outputs[i]) for i in running)
         made.steps.append(Step(now_s, end_s, len(running), chunk, reserved))
         now_s = end_s
         for i, take in takes.items():
@@ -92,6 +93,11 @@ def _ordered(
     return overdue + [i for i in came if i not in late] + rest
 
 
+def _need(profile: EngineProfile, tokens: int) -> int:
+    """In whole blocks."""
+    return -(-tokens // profile.block_tokens) * profile.block_tokens
+
+
 def _takes(
     profile: EngineProfile,
     running: list[int],
@@ -99,6 +105,7 @@ def _takes(
     inputs: list[int],
     outputs: list[int],
     prefilled: list[int],
+    kv: int,
 ) -> dict[int, int]:
     """Prompt tokens of the next step, by request; who is admitted moves from `queue`."""
     partial = [i for i in running if prefilled[i] < inputs[i]]
@@ -109,11 +116,16 @@ def _takes(
         room -= takes[i]
     while room and queue:
         i = queue[0]
-        reserved = sum(inputs[j] + outputs[j] for j in running)
-        full = reserved + inputs[i] + outputs[i] > profile.kv_tokens
+        reserved = sum(_need(profile, inputs[j] + outputs[j]) for j in running)
+        full = reserved + _need(profile, inputs[i] + outputs[i]) > profile.kv_tokens
+        used = kv + sum(takes.values()) + len(running) * (profile.block_tokens // 2)
+        free = profile.kv_tokens - used - inputs[i]
         if full or len(running) == profile.max_sequences:
             break
+        if running and free < int(profile.watermark * profile.kv_tokens):
+            break
         running.append(queue.pop(0))
+        kv += prefilled[i]
         takes[i] = min(room, inputs[i] - prefilled[i])
         room -= takes[i]
     return {i: take for i, take in takes.items() if take}

@@ -25,10 +25,14 @@ PROFILE = EngineProfile(
     chunk_tokens=32,
     kv_tokens=400,
     max_sequences=6,
+    block_tokens=1,
+    watermark=0.0,
 )
+TIGHT = PROFILE.model_copy(update={"block_tokens": 16, "watermark": 0.2})
+"""KV cache in blocks, of which a fifth stays free."""
 
 
-WIDE = PROFILE.model_copy(update={"kv_tokens": 8000, "chunk_tokens": 700})
+WIDE = PROFILE.model_copy(update={"kv_tokens": 8000, "chunk_tokens": 700, "block_tokens": 512})
 """Room for blocks of a prefix cache."""
 
 

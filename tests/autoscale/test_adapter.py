@@ -53,7 +53,17 @@ def test_a_queue_has_it_ask_for_more() -> None:
 
 
 def test_until_its_memory_is_read_back_the_number_stays() -> None:
-    assert adapter()(Context(1000.0, 3, {"a": BUSY}))[0] == 3
+    reads = threading.Event()
+
+    class Slow(FakeShelf):
+        def get(self, key: str) -> bytes | None:
+            reads.wait(5)
+            return super().get(key)
+
+    try:
+        assert adapter(Slow())(Context(1000.0, 3, {"a": BUSY}))[0] == 3
+    finally:
+        reads.set()
 
 
 def test_between_two_decisions_the_last_is_given_again() -> None:
@@ -144,6 +154,8 @@ def test_two_policies_share_the_gpus_and_the_record_says_so() -> None:
         for name in ("small", "large")
     }  # fmt: skip
     has = dict.fromkeys(both, 1)
+    for name in both:  # as while the records are read back
+        board.stands(name, 1, time.monotonic())
     for tick in range(12):
         for name, one in both.items():
             news = replace(BUSY, at_s=1.0 + tick)

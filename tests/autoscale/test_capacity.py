@@ -18,6 +18,7 @@ from autoscale.capacity import (
 )
 from autoscale.season import Band
 from autoscale.sizing import Curve
+from core.money import DAYS_PER_MONTH
 
 START_S = datetime(2026, 12, 30, tzinfo=UTC).timestamp()
 CURVE = Curve((0.5, 1.0, 2.0, 4.0), (3, 5, 9, 17))
@@ -69,7 +70,7 @@ def test_tiers_are_added_up_and_a_month_has_30_4375_days():
     made = plan([ask([1.0]), ask([2.0])], Margin())
     assert made.usd_per_hour(0).expected == 40 + 60
     assert made.usd_per_month(0).expected == pytest.approx(100 * HOURS_PER_MONTH)
-    assert pytest.approx(730.5) == HOURS_PER_MONTH
+    assert HOURS_PER_MONTH == 24 * DAYS_PER_MONTH == 720
 
 
 @given(st.integers(1, 500), st.integers(1, 16), st.integers(0, 3))

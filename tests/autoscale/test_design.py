@@ -8,6 +8,7 @@ from autoscale.profile import EngineProfile, Slo
 from autoscale.season import Assumed, Launch
 from autoscale.trace import Trace
 from core.errors import HansomError
+from core.money import DAYS_PER_MONTH
 
 DAY_S = 86_400.0
 END_S = 10 * DAY_S
@@ -60,14 +61,30 @@ def test_launches_and_growth_move_the_factor():
     launch = Launch("search", END_S + DAY_S, 2.0)
     assumed = Assumed(growth_per_month=0.5, launches=(launch,))
     made = design(days(4), PROFILE, Slo(), END_S, 31, assumed, 0.9)
-    assert made.peaks.middle[0] == pytest.approx(1.5 ** (1 / 30.4375), rel=0.01)
-    assert made.peaks.middle[30] == pytest.approx(2 * 1.5 ** (31 / 30.4375), rel=0.01)
+    assert made.peaks.middle[0] == pytest.approx(1.5 ** (1 / DAYS_PER_MONTH), rel=0.01)
+    assert made.peaks.middle[30] == pytest.approx(2 * 1.5 ** (31 / DAYS_PER_MONTH), rel=0.01)
 
 
 def test_what_did_not_come_at_the_end_counts_as_nothing():
     quiet = design(days(4, 4), PROFILE, Slo(), END_S, 1, Assumed(), 0.9, span_s=6 * DAY_S)
     assert quiet.start_s == END_S
     assert quiet.peaks.middle[0] < 0.5
+
+
+def test_what_came_only_before_the_first_whole_hour_counts():
+    """A tier that got its only requests half an hour before the last whole hour began."""
+    minutes = days(1).window(0, 600)
+    made = design(minutes, PROFILE, Slo(), END_S, 2, Assumed(), 0.9, span_s=1.5 * 3600)
+    assert np.isfinite(made.peaks.upper).all() and made.peaks.upper.min() > 0
+
+
+def test_a_burst_after_weeks_of_silence_plans_for_a_few_of_it_at_most():
+    quiet = np.arange(0, 28 * DAY_S, 7 * DAY_S)
+    at_s = np.concatenate([quiet, 28 * DAY_S - 600 + np.arange(300) * 2.0])
+    burst = Trace("burst", at_s, np.full(len(at_s), 400), np.full(len(at_s), 100))
+    made = design(burst, PROFILE, Slo(), END_S, 30, Assumed(), 0.9)
+    assert made.peaks.upper.max() < 20
+    assert any("10 times" in note for note in made.notes)
 
 
 def test_a_burst_inside_the_hour_is_told():

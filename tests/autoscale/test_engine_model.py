@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from autoscale.engine_routing import ONGOING, POW2, PREFIX, TOKENS
 from autoscale.engine_state import REFUSED
+from autoscale.profile import EngineProfile
 from tests.autoscale.engine_by_steps import serve
-from tests.autoscale.engines import PROFILE, WIDE, Engine, served
+from tests.autoscale.engines import PROFILE, TIGHT, WIDE, Engine, served
 
 
 @given(
@@ -31,22 +32,53 @@ REQUESTS = st.lists(
 )
 
 
+@pytest.mark.parametrize("profile", [PROFILE, TIGHT])
 @given(requests=REQUESTS, looks=st.lists(st.integers(1, 400), max_size=8))
 @settings(deadline=None, max_examples=200)
 def test_steps_taken_at_once_are_the_steps_one_by_one(
-    requests: list[tuple[int, int, int]], looks: list[int]
+    profile: EngineProfile, requests: list[tuple[int, int, int]], looks: list[int]
 ):
     """Odd moments, so that none falls on the end of a step."""
     requests.sort(key=lambda one: one[0])
     at_s = [0.0101337 * one[0] for one in requests]
     inputs, outputs = [one[1] for one in requests], [one[2] for one in requests]
-    found = served(at_s, inputs, outputs, looks_s=tuple(0.013777 * look for look in looks))
-    plain = serve(PROFILE, at_s, inputs, outputs)
+    looks_s = tuple(0.013777 * look for look in looks)
+    found = served(at_s, inputs, outputs, looks_s=looks_s, profile=profile)
+    plain = serve(profile, at_s, inputs, outputs)
     assert found["first_s"] == pytest.approx(plain.first_s, rel=1e-7)
     assert found["done_s"] == pytest.approx(plain.done_s, rel=1e-7)
     assert (np.diff(found["first_s"]) >= 0).all()  # first come, first served
     assert max(step.sequences for step in plain.steps) <= PROFILE.max_sequences
     assert max(step.reserved for step in plain.steps) <= PROFILE.kv_tokens
+
+
+def test_a_prompt_beside_others_leaves_the_watermark_free():
+    """Of 400 tokens 80 stay free: 150 and 180 are too many at once, and 180 alone is not."""
+    beside = served([0.0, 0.001], [150, 180], [10, 2], profile=TIGHT)
+    assert beside["first_s"][1] > beside["done_s"][0]
+    free = TIGHT.model_copy(update={"watermark": 0.0})
+    early = served([0.0, 0.001], [150, 180], [10, 2], profile=free)
+    assert early["first_s"][1] < early["done_s"][0]
+    alone = served([0.0], [380], [2], profile=TIGHT)
+    assert alone["done_s"][0] > 0
+
+
+def test_a_cache_is_given_out_in_whole_blocks():
+    """Two of 190 tokens fit 400 by tokens, and not in blocks of 150."""
+    coarse = PROFILE.model_copy(update={"block_tokens": 150})
+    for profile, together in ((PROFILE, True), (coarse, False)):
+        q = served([0.0, 0.001], [100, 100], [90, 90], profile=profile)
+        assert bool(q["first_s"][1] < q["done_s"][0]) is together
+
+
+@pytest.mark.parametrize(("block_tokens", "cached"), [(16, 1584), (32, 1568), (512, 1536)])
+def test_a_prompt_that_was_served_whole_is_found_in_whole_blocks_of_the_engine(
+    block_tokens: int, cached: int
+):
+    """Of 1,600 tokens that are all there the last is computed, with its block."""
+    fine = WIDE.model_copy(update={"block_tokens": block_tokens})
+    q = served([0.0, 50.0], [1600] * 2, [5] * 2, profile=fine, prompts=[[0, 1, 2, 3]] * 2)
+    assert q["cached"].tolist() == [0, cached]
 
 
 @given(

@@ -7,12 +7,12 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoscale.engine_prefix import found_blocks, leave, use
+from autoscale.engine_prefix import cached_tokens, found_blocks, leave, use
 from autoscale.engine_state import Constants, new_marks, new_requests, new_slots
 from tests.autoscale.lru import Lru
 
 SIZE = 12 * 512
-K = Constants(0.01, 0.0, 0.0, 1000.0, 512, SIZE, 99)
+K = Constants(0.01, 0.0, 0.0, 1000.0, 512, SIZE, 99, 512)
 
 
 @dataclass
@@ -38,14 +38,15 @@ class Pair:
     def found(self, i: int) -> tuple[int, int]:
         """By the compiled and by the plain one."""
         prompt, tokens = self.prompts[i], int(self.q[i]["input_tokens"])
-        return (
-            found_blocks(self.one, self.marks, self.q[i], self.blocks),
-            self.plain.found(prompt, tokens),
-        )
+        return self.compiled(i), self.plain.found(prompt, tokens)
+
+    def compiled(self, i: int) -> int:
+        """Whole blocks that spare a prefill."""
+        found = found_blocks(self.one, self.marks, self.q[i], self.blocks)
+        return int(cached_tokens(self.q[i], found, K)) // 512
 
     def begin(self, i: int) -> None:
-        found = found_blocks(self.one, self.marks, self.q[i], self.blocks)
-        use(self.marks, self.q[i], self.blocks, found)
+        use(self.marks, self.q[i], self.blocks, self.compiled(i))
         self.one["reserved"] += self.need(i)
         self.one["touched"] += self.need(i)
         tokens = int(self.q[i]["input_tokens"])

@@ -1,10 +1,12 @@
 """What is read off a stream's times; the asking itself is in tests/cli/test_plan_live.py."""
 
+import json
 import math
 
+import httpx
 import pytest
 
-from autoscale.measure import Answer, decoding_s
+from autoscale.measure import Answer, Where, answer, decoding_s
 
 
 def evenly(first_s: float, step_s: float, tokens: int, sent_s: float = 0.0) -> Answer:
@@ -37,3 +39,19 @@ def test_the_pace_together_leaves_out_the_prefills_of_those_behind():
 
 def test_streams_that_never_ran_together_have_their_own_pace():
     assert decoding_s([evenly(0.0, 0.02, 9), evenly(5.0, 0.02, 9)]) == pytest.approx(0.02)
+
+
+async def test_an_answer_with_other_ends_of_line_is_read_whole():
+    """httpx would end a line of the stream at each of them."""
+    piece = {"choices": [{"delta": {"content": "a\u2028b\x85c"}}]}
+    usage = {"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 4}}
+    events = [json.dumps(event, ensure_ascii=False) for event in (*[piece] * 4, usage)]
+    stream = "".join(f"data: {event}\n\n" for event in [*events, "[DONE]"]).encode()
+
+    def serve(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, content=stream)
+
+    where = Where("http://127.0.0.1:1", "small")
+    async with httpx.AsyncClient(transport=httpx.MockTransport(serve)) as client:
+        found = await answer(client, where, 7, 4)
+    assert (found.prompt_tokens, found.output_tokens, len(found.came_s)) == (7, 4, 4)

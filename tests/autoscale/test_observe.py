@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoscale.observe import Fleet, Held, Report, asked_for, observe
+from autoscale.signals import MOST_REPLICAS
 
 NOTHING = Held()
 
@@ -95,6 +96,12 @@ def test_each_start_is_dated_by_the_wish_for_it_oldest_first() -> None:
     assert (view.ready[1].started_s, view.starting) == (10.0, (10.0, 12.0))
     view, _ = observe(16.0, 3, ["a", "b"], {}, NOTHING, fleet)
     assert view.starting == (10.0,), "the last that was asked for goes back first"
+
+
+def test_a_target_that_no_cluster_has_is_read_as_the_most_there_can_be() -> None:
+    view, fleet = observe(10.0, 2**22, [], {}, NOTHING, Fleet())
+    assert len(view.starting) == MOST_REPLICAS
+    assert len(asked_for(fleet, 2**22, 11.0).asked) == MOST_REPLICAS
 
 
 NUMBERS = st.one_of(st.floats(), st.integers(-(10**20), 10**20), st.none(), st.text(max_size=3))

@@ -13,7 +13,16 @@ from tests.autoscale.scaled import PROFILE, RULES, arrivals, load, view
 
 def asked(**known: float) -> Terms:
     """Work of 6 in replicas that are busy for 0.75 of their time."""
-    given = {"kv": 0.0, "seats": 0.0, "slo": 0.0, "forecast": 0.0, "batch": 0.0, "backlog": 0.0}
+    given = {
+        "chance": 0.0,
+        "queue": 0.0,
+        "kv": 0.0,
+        "seats": 0.0,
+        "slo": 0.0,
+        "forecast": 0.0,
+        "batch": 0.0,
+        "backlog": 0.0,
+    }
     return Terms(work=6.0, rate=8.0, surge_ratio=0.5, ready=8, **{**given, **known})
 
 

@@ -13,7 +13,7 @@ from autoscale.profile import EngineProfile, Slo
 from autoscale.replay import ROUTINGS, Setup, replay
 from autoscale.replay_policies import POLICIES, Choice, run
 from autoscale.replay_result import Result, alone_s
-from autoscale.signals import View, Wanted
+from autoscale.signals import Traffic, View, Wanted
 from autoscale.trace import Trace
 
 PROFILE = EngineProfile(
@@ -252,3 +252,23 @@ def test_a_replica_begins_with_an_empty_cache():
     kept = Plan((0, 1))
     replay(trace, kept, Setup(PROFILE, initial=1))
     assert sum(view.traffic.cached_tokens for view in kept.views) == 2 * 1536
+
+
+def test_what_the_scaler_is_told_of_the_slo_is_what_the_result_says():
+    """All calls, the warm-up's, too; one whose answer is of one token has no TPOT."""
+    rng = np.random.default_rng(3)
+    trace = Trace(
+        "t", np.sort(rng.uniform(0, 300, 900)), rng.integers(1, 3000, 900),
+        rng.integers(1, 400, 900),
+    )  # fmt: skip
+    told: list[Traffic] = []
+
+    def scaler(view: View) -> Wanted:
+        told.append(view.traffic)
+        return Wanted(1, "", "")
+
+    for slo in (Slo(ttft_s=1.0, tpot_s=0.05), Slo(ttft_s=0.5, ttft_factor=3.0, tpot_s=0.05)):
+        told.clear()
+        found = replay(trace, scaler, Setup(PROFILE, slo, initial=1))
+        assert sum(one.judged for one in told) == found.served == 900
+        assert 0 < sum(one.missed for one in told) == 900 - found.within.sum() < 900

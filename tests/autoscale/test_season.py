@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from autoscale.engine_state import Floats
 from autoscale.season import Assumed, History, Launch, forecast
+from core.money import DAYS_PER_MONTH
 
 DAY_S = 86_400.0
 MONDAY_S = 4 * DAY_S  # the first of the Unix epoch
@@ -32,8 +33,18 @@ def test_a_law_of_hours_and_weekdays_is_continued():
     assert np.abs(told.hours.middle / whole[28 * 24 :] - 1).max() < 0.01
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_weekday_on_which_nothing_ever_comes_has_a_forecast_of_nothing():
+    whole = law(35)
+    whole[(np.arange(len(whole)) // 24) % 7 >= 5] = 0.0
+    middle = forecast(history(whole[: 28 * 24]), 7).hours.middle
+    assert np.isfinite(middle).all()
+    assert middle[: 5 * 24] == pytest.approx(whole[28 * 24 : 33 * 24], rel=0.01)
+    assert middle[5 * 24 :].max() < 1.0
+
+
 def test_the_trend_is_told_for_each_month():
-    daily = np.log(1.10) / 30.4375
+    daily = np.log(1.10) / DAYS_PER_MONTH
     told = forecast(history(law(42, growth=daily)), 7)
     assert told.growth_per_month == pytest.approx(0.10, abs=0.005)
     assumed = forecast(history(law(42, growth=daily)), 7, Assumed(growth_per_month=0.5))

@@ -28,6 +28,17 @@ def test_a_good_file_counts_from_its_first_arrival(tmp_path: Path):
     assert trace.prefixes is None
 
 
+def test_a_csv_file_is_read_like_parquet(tmp_path: Path):
+    path = tmp_path / "t.csv"
+    path.write_text("t_seconds,note,input_tokens,output_tokens\n5.0,a,10,1\n6.5,b,0,2\n")
+    trace = read(path)
+    assert trace.at_s.tolist() == [0.0, 1.5]
+    assert (trace.input_tokens.tolist(), trace.output_tokens.tolist()) == ([10, 1], [1, 2])
+    path.write_text("t_seconds,tokens\n5.0,10\n")
+    with pytest.raises(HansomError, match="no column input_tokens"):
+        read(path)
+
+
 @pytest.mark.parametrize(
     ("columns", "said"),
     [
@@ -109,9 +120,9 @@ def test_missing_columns_are_named(tmp_path: Path):
 def test_what_is_no_parquet_or_not_there_or_empty_is_said(tmp_path: Path):
     path = tmp_path / "t.parquet"
     path.write_text("t_seconds,input_tokens")
-    with pytest.raises(HansomError, match="cannot be read as parquet"):
+    with pytest.raises(HansomError, match="no readable parquet or CSV"):
         read(path)
-    with pytest.raises(HansomError, match="cannot be read"):
+    with pytest.raises(HansomError, match="no such file: "):
         read(tmp_path / "none.parquet")
     empty = pa.table({name: pa.array([], pa.float64()) for name in GOOD})
     pq.write_table(empty, path)
