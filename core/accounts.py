@@ -100,6 +100,7 @@ class AccountsSettings(Frozen):
     timeout_s: float = Field(0.25, gt=0)
     keys_outage_s: float = Field(3600.0, ge=0)
     reserve_output_tokens: int = Field(4096, ge=1)
+    reserve_template_tokens: int = Field(256, ge=0)
     default: Rules = NO_RULES
     tenants: dict[str, Rules] = Field(default_factory=dict)
     teams: dict[str, Rules] = Field(default_factory=dict)

@@ -6,13 +6,17 @@ to live holds.
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from core.frozen import Frozen
 
 Scope = Literal["tenant", "team", "key", "shared"]
+# YAML reads a bare `off` as false.
+Verify = Annotated[
+    Literal["off", "large"], BeforeValidator(lambda given: "off" if given is False else given)
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +25,8 @@ class CacheRules:
 
     `exact`: whether the exact cache is used at all; `sampled`: also where the answer is drawn at
     random; `tool_calls`: also where tools are offered; `ttl_s`: how long an answer is kept;
-    `semantic`: whether a request in other words may be served, `wrong_share` of them wrongly.
+    `semantic`: whether a request in other words may be served, `wrong_share` of them wrongly;
+    `verify`: who is asked about the pairs that are refused.
     """
 
     exact: bool = True
@@ -30,6 +35,7 @@ class CacheRules:
     ttl_s: int = 3600
     semantic: bool = True
     wrong_share: float = 0.01
+    verify: Verify = "off"
 
 
 class CacheClass(Frozen):
@@ -41,6 +47,7 @@ class CacheClass(Frozen):
     ttl_s: int | None = Field(None, ge=1)
     semantic: bool | None = None
     wrong_share: float | None = Field(None, gt=0, le=0.2)
+    verify: Verify | None = None
 
 
 class CacheSettings(Frozen):
@@ -60,10 +67,20 @@ class CacheSettings(Frozen):
     semantic_entries: int = Field(10_000, ge=1)
     semantic_timeout_s: float = Field(0.05, gt=0)
     wrong_share: float = Field(0.01, gt=0, le=0.2)
+    verify: Verify = "off"
+    verify_wait: bool = False
+    verify_least: float = Field(0.95, gt=0.5, lt=1)
+    verify_timeout_s: float = Field(1.0, gt=0)
     single_flight: bool = True
     flight_lease_s: float = Field(3.0, ge=0.5)
     domains: dict[str, CacheClass] = Field(default_factory=dict)
     tenants: dict[str, CacheClass] = Field(default_factory=dict)
+
+    @property
+    def verifies(self) -> bool:
+        """Whether a model is asked about anybody's pairs."""
+        own = [*self.tenants.values(), *self.domains.values()]
+        return self.verify != "off" or any(one.verify == "large" for one in own)
 
     def rules(self, tenant: str, domain: str) -> CacheRules:
         """What holds for a request of this tenant that names this domain."""
@@ -85,7 +102,14 @@ class CacheSettings(Frozen):
                 (one.wrong_share for one in own if one.wrong_share is not None),
                 default=self.wrong_share,
             ),
+            verify="large"
+            if _allowed(self.verify != "off", [_on(one.verify) for one in own])
+            else "off",
         )
+
+
+def _on(verify: Verify | None) -> bool | None:
+    return None if verify is None else verify != "off"
 
 
 def _allowed(everywhere: bool, own: list[bool | None]) -> bool:

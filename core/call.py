@@ -4,8 +4,11 @@ Every value here is frozen; derived facts are properties. Nothing in this module
 Not covered: the OpenAI wire bodies (`core.wire`) and the ledger's line (`ledger.line`).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+
+from core.parameters import Parameters
 
 
 class Risk(StrEnum):
@@ -62,7 +65,8 @@ class Call:
 
     `call_id` is unique; `request_id` may be the client's own and is then not.
     `requested` is the model field as sent: `auto`, a tier's name or a model's name.
-    `body` is the JSON object of the request as it will be passed to an engine.
+    `body` is the JSON object of the request as it will be passed to an engine; `asked` is what the
+    client asks for in it, whatever is added to the body later.
     `deadline_s` counts from `arrived_s`, both on the monotonic clock; `ttft_deadline_s` is the
     longest wait for the first token that the caller accepts, None when it named none; `domain` is
     the caller's word for what the call is about; `team` and `key` are who of the tenant asks;
@@ -70,7 +74,8 @@ class Call:
     `cache_tags` name what the answer rests on, so that it can be taken back when that changes;
     `tags` are what the bill is to be split by, `prompt_version` is the caller's name for its
     prompt; `budget_left` is the share in [0, 1] that its tightest hard budget has left, None
-    without one.
+    without one. `output_caps` are output tokens of a choice by tier, for a call whose reservation
+    rests on them because it names no limit itself.
     """
 
     call_id: str
@@ -79,6 +84,7 @@ class Call:
     tenant: str
     requested: str
     body: dict[str, object]
+    asked: Parameters
     stream: bool
     include_usage: bool
     arrived_s: float
@@ -94,6 +100,7 @@ class Call:
     tags: tuple[str, ...] = ()
     prompt_version: str = ""
     budget_left: float | None = None
+    output_caps: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,21 +2,25 @@
 
     HansomError
     ├── BadRequest              400 invalid_request_error
-    │   └── ContextTooLong      400 invalid_request_error   context_length_exceeded
+    │   ├── ContextTooLong      400 invalid_request_error   context_length_exceeded
+    │   └── NotSupported        400 invalid_request_error   not_supported
     ├── InvalidKey              401 invalid_request_error   invalid_api_key
+    ├── ForeignOrigin           403 invalid_request_error   foreign_origin
     ├── UnknownModel            404 invalid_request_error   model_not_found
     ├── UnknownRequest          404 invalid_request_error   unknown_request
     ├── BodyTooLarge            413 invalid_request_error
+    ├── UnsupportedMediaType    415 invalid_request_error   unsupported_media_type
     ├── Overloaded              429 rate_limit_error        + Retry-After
     ├── LimitReached            429 rate_limit_error        + Retry-After
     ├── Unavailable             503 server_error            + Retry-After
     ├── EngineFailed            502 server_error
     ├── DeadlineExceeded        504 server_error
     └── SettingsError           (start-up only; never crosses the wire)
+        └── UnreadableFile      (a file that is named is missing, a folder, or forbidden)
 
 The OpenAI client picks its exception class by status: 400 BadRequestError, 401
-AuthenticationError, 404 NotFoundError, 429 RateLimitError, 5xx InternalServerError. All of them
-survive pickling.
+AuthenticationError, 403 PermissionDeniedError, 404 NotFoundError, 429 RateLimitError, 5xx
+InternalServerError. All of them survive pickling.
 """
 
 from pathlib import Path
@@ -76,10 +80,21 @@ class ContextTooLong(BadRequest):
     """Prompt and output do not fit the model's context; the message has both token counts."""
 
 
+class NotSupported(BadRequest):
+    """No tier that may answer can do what the request asks for; `param` names the field."""
+
+
 class InvalidKey(HansomError):
     """No key where one is needed, or one that is unknown, revoked, replaced or expired."""
 
     status = 401
+    kind = "invalid_request_error"
+
+
+class ForeignOrigin(HansomError):
+    """A web page asks that reached a keyless gateway under a name of its own."""
+
+    status = 403
     kind = "invalid_request_error"
 
 
@@ -101,6 +116,13 @@ class BodyTooLarge(HansomError):
     """The body is longer than `limits.max_body_bytes`."""
 
     status = 413
+    kind = "invalid_request_error"
+
+
+class UnsupportedMediaType(HansomError):
+    """The body is no JSON by its content type, or its compression is not read."""
+
+    status = 415
     kind = "invalid_request_error"
 
 
@@ -144,4 +166,11 @@ class SettingsError(HansomError):
 
     def __init__(self, path: Path, problems: list[str]) -> None:
         lines = "\n".join(f"  - {problem}" for problem in problems)
-        super().__init__(f"{path}: the settings are not valid\n{lines}")
+        super().__init__(f"{path} is not valid:\n{lines}")
+
+
+class UnreadableFile(SettingsError):
+    """A file that somebody named is missing, a folder, empty, not text or forbidden."""
+
+    def __init__(self, message: str) -> None:
+        HansomError.__init__(self, message)

@@ -68,6 +68,11 @@ class Metrics:
             "Served semantic hits that were generated again, by result: same, other, unclear.",
             "result",
         )
+        self.semantic_verdicts = self._counter(
+            "hansom_semantic_verdict_lookups",
+            "Questions of cache.verify by result: yes, no, none (no answer), skipped (not asked).",
+            "result",
+        )
         self.flights = self._counter(
             "hansom_shared_requests",
             "Requests whose generation others could share, by kind: led, joined.",

@@ -10,6 +10,8 @@ from decimal import ROUND_HALF_UP, Decimal
 from core.call import Usage
 
 USD_MICROS_PER_USD = 1_000_000
+# Of every cost and growth by the month, as bills of requests are usually told; a year has 365.
+DAYS_PER_MONTH = 30
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,20 @@
 """The router's part of the settings: strategies, experiments, the cascade, the memory."""
 
-from pathlib import Path
-from typing import Literal, Self
+from itertools import pairwise
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from core.frozen import Frozen, SteadyReplicas
+from core.shipped import ROOT, LocatedPath
 
 StrategyName = Literal[
     "learned", "heuristic", "cascade", "llm", "random", "always_small", "always_large"
 ]
+
+CutOff = Annotated[float, Field(ge=-1, le=1)]
+# One for all tiers, or one below each tier but the first.
+CutOffs = CutOff | tuple[CutOff, ...]
 
 
 class Cascade(Frozen):
@@ -43,7 +48,7 @@ class Route(Frozen):
     """A strategy with its own cut-off, for a tenant or as an arm of an experiment."""
 
     strategy: StrategyName
-    threshold: float | None = Field(None, ge=-1, le=1)
+    threshold: CutOffs | None = None
 
 
 class ArmSettings(Route):
@@ -58,9 +63,9 @@ class RouterSettings(Frozen):
     """How `model: auto` is routed. `threshold` None means the one the weights were shipped with."""
 
     strategy: StrategyName = "learned"
-    weights: Path = Path("router/weights/v3")
-    threshold: float | None = Field(None, ge=-1, le=1)
-    promise: Path | None = None
+    weights: LocatedPath = ROOT / "router" / "weights" / "v3"
+    threshold: CutOffs | None = None
+    promise: LocatedPath | None = None
     timeout_s: float = Field(2.0, gt=0)
     embed_timeout_s: float = Field(0.25, gt=0)
     replicas: SteadyReplicas = SteadyReplicas()
@@ -77,6 +82,28 @@ class RouterSettings(Frozen):
         if (total := sum(arm.percent for arm in self.arms if not arm.shadow)) > 100:
             raise ValueError(f"the arms' percent add up to {total:g}, which is more than 100")
         return self
+
+    def check_cut_offs(self, tiers: int) -> None:
+        """Raise `ValueError` for a list of cut-offs that does not fit so many tiers."""
+        named = {"router.threshold": self.threshold}
+        named |= {f"router.arms ({arm.name}) threshold": arm.threshold for arm in self.arms}
+        named |= {
+            f"router.tenants.{name}.threshold": route.threshold
+            for name, route in self.tenants.items()
+        }
+        for name, given in named.items():
+            if not isinstance(given, tuple):
+                continue
+            if len(given) != tiers - 1:
+                raise ValueError(
+                    f"{name} needs {tiers - 1} cut-offs, one below each tier but the first, and "
+                    f"has {len(given)}; one number without brackets does for any number of tiers"
+                )
+            if any(upper <= lower for lower, upper in pairwise(given)):
+                raise ValueError(
+                    f"{name} must ascend: of two equal cut-offs the tier between gets no call; "
+                    f"got {list(given)}"
+                )
 
     @property
     def strategies(self) -> frozenset[str]:

@@ -29,10 +29,13 @@ class Slo(Frozen):
     ttft_factor: float = Field(0.0, ge=0)
     tpot_s: float = Field(0.1, gt=0)
 
+    def allowed_s(self, prompt_tokens: int, prefill_tokens_per_s: float) -> float:
+        """Seconds that the first token of a prompt may take."""
+        return self.ttft_s + self.ttft_factor * prompt_tokens / prefill_tokens_per_s
+
     def late_after_s(self, prompt_tokens: int, prefill_tokens_per_s: float) -> float:
         """Seconds in a queue after which a call is late."""
-        alone_s = prompt_tokens / prefill_tokens_per_s
-        return LATE_SHARE * (self.ttft_s + self.ttft_factor * alone_s)
+        return LATE_SHARE * self.allowed_s(prompt_tokens, prefill_tokens_per_s)
 
 
 class KnownPeak(Frozen):
@@ -68,6 +71,7 @@ class Scaling(Frozen):
 
     slo: Slo = Slo()
     late_last: bool = True
+    target_attainment: float = Field(0.99, ge=0.5, lt=1)
     utilisation: float = Field(0.85, gt=0, le=1)
     kv_ceiling: float = Field(0.6, gt=0, le=1)
     drain_s: float = Field(20.0, gt=0)

@@ -14,15 +14,19 @@ from pydantic import Field, PrivateAttr, model_validator
 from core.accounts import AccountsSettings
 from core.alerting import AlertSettings
 from core.caching import CacheSettings
+from core.capability import Capabilities, CapabilitySettings
+from core.cors import Cors
 from core.errors import SettingsError
+from core.extends import extended
 from core.frozen import Frozen, Replicas
 from core.money import Price
 from core.prices import NoPrice, PriceTable, load_prices
 from core.routing import RouterSettings
 from core.scaling import Cluster, Scaling
+from core.shipped import LocatedPath, shipped
 from core.tier_price import AnyPrice, TablePrice, TierPrice
 from core.tracing import TracingSettings
-from core.yaml_file import read
+from core.yaml_file import checked
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$"
 
@@ -33,7 +37,7 @@ class PathSource(Frozen):
     """A folder that vLLM can load as it is."""
 
     kind: Literal["path"]
-    path: Path
+    path: LocatedPath
 
 
 class HubSource(Frozen):
@@ -126,6 +130,7 @@ class Tier(Frozen):
     replicas: Replicas = Replicas()
     profile: str | None = None
     scaling: Scaling = Scaling()
+    capabilities: CapabilitySettings = CapabilitySettings()
     price: AnyPrice
 
     @model_validator(mode="before")
@@ -151,6 +156,20 @@ class Tier(Frozen):
     def floor(self) -> int:
         """Fewest replicas at any time, for the bounds and for calls of high risk."""
         return min(max(self.replicas.min, self.scaling.risk_floor), self.replicas.max)
+
+    @property
+    def stated(self) -> Capabilities:
+        """What the settings say that the tier can do, whatever its engine says."""
+        return Capabilities(**self.capabilities.model_dump())
+
+    @property
+    def expected(self) -> Capabilities:
+        """What the engine's arguments let expect of it before it has started."""
+        if isinstance(self.engine, SimulatedEngine):
+            return Capabilities(context_tokens=self.engine.context_tokens)
+        told = self.engine.args.get("max_model_len")
+        known = isinstance(told, int) and not isinstance(told, bool) and told > 0
+        return Capabilities(context_tokens=told if known else None)  # type: ignore[arg-type] # an int
 
     @property
     def version(self) -> str:
@@ -206,6 +225,7 @@ class Server(Frozen):
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=1, le=65535)
     gateway_replicas: int = Field(1, ge=1)
+    cors: Cors = Cors()
     node_resources: dict[str, float] = Field(default_factory=dict)
 
 
@@ -222,8 +242,8 @@ class Settings(Frozen):
     server: Server = Server()
     cluster: Cluster = Cluster()
     tracing: TracingSettings = TracingSettings()
-    prices: Path | None = None
-    profiles: Path = Path("config/profiles.yaml")
+    prices: LocatedPath | None = None
+    profiles: LocatedPath = shipped("profiles.yaml")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     _table: PriceTable | None = PrivateAttr(None)
@@ -236,6 +256,11 @@ class Settings(Frozen):
             raise ValueError(
                 f"tier and model names must differ from one another and from 'auto': {clashes}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _cut_offs_fit(self) -> Self:
+        self.router.check_cut_offs(len(self.tiers))
         return self
 
     @model_validator(mode="after")
@@ -286,11 +311,11 @@ class Settings(Frozen):
 
 
 def load(path: Path) -> Settings:
-    """Read and check one YAML file, and the price table that it names.
+    """Read and check a YAML file with what it extends, and the price table that it names.
 
     Raises `SettingsError` with every problem in either.
     """
-    settings = read(path, Settings, "tiers")
+    settings = checked(extended(path, "tiers"), path, Settings)
     if settings.prices is not None:
         settings._table = load_prices(settings.prices)
         if problems := _unpriced(settings):

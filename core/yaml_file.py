@@ -13,11 +13,18 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from core import text_file
+from core.allowed import allowed
 from core.errors import SettingsError
 from core.frozen import Frozen
+from core.shipped import FOLDER
 
 Model = TypeVar("Model", bound=Frozen)
 
+# PyYAML ends a line at these, as YAML 1.1 has it; YAML 1.2, and every editor, does not. It reads
+# characters of a private use area in their place.
+_HIDDEN = {0x85: 0x10FF85, 0x2028: 0x10FF28, 0x2029: 0x10FF29}
+_SHOWN = {hidden: shown for shown, hidden in _HIDDEN.items()}
 _KINDS = {
     "engine": "'vllm', 'simulated'",
     "source": "'path', 'hub', 'wheels'",
@@ -26,20 +33,78 @@ _KINDS = {
 
 
 def read(path: Path, kind: type[Model], key: str) -> Model:
-    """The file as a `kind`, whose one required key is `key`; raises `SettingsError`."""
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise SettingsError(path, [f"cannot be read: {why}"]) from error
-    except yaml.YAMLError as error:
-        raise SettingsError(path, [f"is not YAML: {error}"]) from error
+    """The file as a `kind`, whose one required key is `key`.
+
+    Raises `SettingsError`, and `UnreadableFile` for a file that is not there or cannot be read.
+    """
+    return checked(mapping(path, key), path, kind)
+
+
+def mapping(path: Path, key: str) -> dict[str, Any]:
+    """The file as it is spelt, not checked further; raises as `read` does."""
+    raw = load(path)
+    if raw is None:
+        raise SettingsError(path, [f"is empty: it must be a mapping with the key `{key}`"])
     if not isinstance(raw, dict):
         raise SettingsError(path, [f"must be a mapping with the key `{key}`"])
+    return raw
+
+
+def checked(raw: dict[str, Any], path: Path, kind: type[Model]) -> Model:
+    """A mapping that was read from `path` as a `kind`; raises `SettingsError`."""
     try:
-        return kind.model_validate(raw)
+        return kind.model_validate(raw, context={FOLDER: path.absolute().parent})
     except ValidationError as error:
         raise SettingsError(path, _problems(error, raw)) from error
+
+
+def load(path: Path) -> Any:
+    """What a YAML file holds, None for an empty one; raises `SettingsError`, `UnreadableFile`."""
+    text = text_file.read(path)
+    try:
+        return _restored(yaml.load(text.translate(_HIDDEN), _Loader))
+    except yaml.YAMLError as error:
+        raise SettingsError(path, [f"is not YAML: {_place(error)}"]) from error
+    except (ValueError, RecursionError) as error:
+        why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise SettingsError(path, [f"is not YAML: {why}"]) from error
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader; a key that stands twice is an error, where PyYAML takes the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Build a mapping; raises `yaml.constructor.ConstructorError` for a repeated key."""
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the key `{key.value}` stands twice", key.start_mark
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _place(error: yaml.YAMLError) -> str:
+    """`line 3, column 5: mapping values are not allowed here`."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is not None:
+        problem = getattr(error, "problem", None) or getattr(error, "context", None)
+        return f"line {mark.line + 1}, column {mark.column + 1}: {problem}"
+    if isinstance(error, yaml.reader.ReaderError):
+        return f"position {error.position}: a character that YAML does not allow"
+    return str(error)
+
+
+def _restored(value: object) -> object:
+    if isinstance(value, str):
+        return value.translate(_SHOWN)
+    if isinstance(value, list):
+        return [_restored(item) for item in value]
+    if isinstance(value, dict):
+        return {_restored(name): _restored(item) for name, item in value.items()}
+    return value
 
 
 def _problems(error: ValidationError, raw: object) -> list[str]:
@@ -50,12 +115,9 @@ def _problems(error: ValidationError, raw: object) -> list[str]:
         if item["type"] == "too_short" and len(given) > item["ctx"]["actual_length"]:
             continue  # pydantic counts good items only, and the bad ones are told by themselves
         shown = "" if isinstance(given, dict | list) else f" (got {_masked(given)!r})"
-        allowed, _ = found.setdefault(_field(item, raw), ([], shown))
-        allowed.append(_allowed(item))
-    return [
-        f"{where}: {' or '.join(allowed).replace('or Input should be ', 'or ')}{shown}"
-        for where, (allowed, shown) in found.items()
-    ]
+        words, _ = found.setdefault(_field(item, raw), ([], shown))
+        words.append(_allowed(item))
+    return [f"{where}: {_either(words)}{shown}" for where, (words, shown) in found.items()]
 
 
 def _masked(given: object) -> object:
@@ -78,11 +140,14 @@ def _field(item: ErrorDetails, raw: object) -> str:
 
 
 def _allowed(item: ErrorDetails) -> str:
-    if item["type"] == "extra_forbidden":
-        return "is not a known setting"
     if item["type"] == "union_tag_not_found":
         known = next(str(part) for part in reversed(item["loc"]) if part in _KINDS)
         return f"needs `kind`, one of {_KINDS[known]}"
     if item["type"] == "union_tag_invalid":
         return f"`kind` must be one of {item['ctx']['expected_tags']}, not {item['ctx']['tag']!r}"
-    return item["msg"].removeprefix("Value error, ")
+    return allowed(item)
+
+
+def _either(words: list[str]) -> str:
+    """What the members of a union allow, each once: `must be true or false or a number`."""
+    return " or ".join(dict.fromkeys(words)).replace(" or must be ", " or ")

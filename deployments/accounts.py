@@ -3,37 +3,38 @@
 Promises: a request of somebody without limits, whose key is in memory, asks Redis nothing; one with
 limits asks once before it is served, and is settled behind it. A reservation is held until the
 request is over and every attempt that it began is written down, so that what is still unknown stays
-reserved. While Redis is away calls are served and counted later, or refused
-(`accounts.on_redis_failure`).
-Not covered: an attempt that begins after its request is over (the check of a semantic hit): its
-line is counted when it comes, without a reservation.
+reserved; so it is for the check of a semantic hit, which outlives its request, and made once more
+for each try after one that failed on its way. While Redis is away calls are served and counted
+later, or refused (`accounts.on_redis_failure`).
 """
 
 import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from core import log
+from core.accounts import Measure
 from core.errors import InvalidKey, LimitReached, Unavailable
 from core.metrics import Metrics
 from core.ports import Clock
 from core.settings import Settings
 from deployments.breaker import Away, Breaker
+from deployments.credential import credential, unreadable
 from deployments.keyring import Keyring, Records
-from deployments.payer import bearer, holder, stranger
+from deployments.payer import holder, unknown
 from deployments.purse import NO_PLACE, Place, Purse, Visit
+from deployments.refused import refused_line
 from deployments.settler import Settler, Steps
 from ledger import limits
 from ledger.keys import hashed, is_virtual, well_formed
 from ledger.limits import Amount, Limit, Payer, Refusal, Standing
-from ledger.line import NOT_MADE, LedgerLine, Outcome
+from ledger.line import NOT_MADE, LedgerLine
 from ledger.redis_accounts import Asked, Made, Settling
 from ledger.writer import StreamWriter
 
-GATEWAY_TIER, NO_MODEL = "gateway", "none"
 # A reservation outlives the longest request by this much.
 _GRACE_S = 30.0
 # Places that were just given back may still be on their way from another gateway.
@@ -57,12 +58,16 @@ NOTHING = Amount()
 
 @dataclass(slots=True)
 class _Account:
-    """One request with a reservation: `open` attempts have not been written down yet."""
+    """One request with a reservation: `open` attempts have not been written down yet.
 
-    tenant: str
+    `more` are the ids of what was reserved for further tries.
+    """
+
+    asked: Asked
     used: Amount = NOTHING
     open: int = 0
     over: bool = False
+    more: list[str] = field(default_factory=list)
 
 
 class Accounts(Purse):
@@ -99,11 +104,15 @@ class Accounts(Purse):
 
     async def identify(self, headers: Mapping[str, str]) -> Payer:
         """See `Purse`."""
-        token = bearer(headers)
-        if not is_virtual(token):
-            if self._settings.keys == "required":
-                raise self._invalid("is not known" if token else "is missing: send a bearer token")
-            return stranger(headers)
+        try:
+            token = credential(headers)
+        except InvalidKey as error:
+            raise self._counted(error) from None
+        required = self._settings.keys == "required"
+        if required and not token:
+            raise self._counted(unreadable("is missing"))
+        if not required and not is_virtual(token):
+            return unknown(token, headers)
         if not well_formed(token):
             raise self._invalid("is not known")
         sha256 = hashed(token)
@@ -137,7 +146,7 @@ class Accounts(Purse):
             raise
         if made.refusal is not None:
             raise self._refused(visit, made.refusal, made.now_s)
-        self._remember(visit.call_id, payer.tenant)
+        self._remember(asked)
         over = limits.soft_exceeded(made.standings, asked.amount)
         if over:
             self._warn(visit, over)
@@ -145,7 +154,31 @@ class Accounts(Purse):
             lambda: self._over(visit.call_id),
             limits.budget_left(made.standings),
             limits.soft_words(over) if over else "",
+            binding=any(one.hard is not None for one in _countable(found)),
         )
+
+    async def again(self, call_id: str) -> bool:
+        """See `Purse`."""
+        account = self._open.get(call_id)
+        if account is None or not (found := _countable(account.asked.limits)):
+            return True
+        asked = replace(account.asked, id=f"{call_id}:{len(account.more) + 1}", limits=tuple(found))
+        account.more.append(asked.id)
+        try:
+            return (await self._made(asked)).refusal is None
+        except Away:
+            self._settler.add(asked)
+            return self._settings.on_redis_failure == "serve"
+
+    def hold(self, call_id: str) -> None:
+        """See `Purse`."""
+        self.begun(call_id)
+
+    def release(self, call_id: str) -> None:
+        """See `Purse`."""
+        if (account := self._open.get(call_id)) is not None:
+            account.open -= account.open > 0
+            self._settle_if_over(call_id, account)
 
     def begun(self, call_id: str) -> None:
         """See `Purse`."""
@@ -172,8 +205,11 @@ class Accounts(Purse):
         await self._store.close()
 
     def _invalid(self, why: str) -> InvalidKey:
+        return self._counted(InvalidKey(f"The API key {why}.", code="invalid_api_key"))
+
+    def _counted(self, error: InvalidKey) -> InvalidKey:
         self._metrics.refusals.labels("key").inc()
-        return InvalidKey(f"The API key {why}.", code="invalid_api_key")
+        return error
 
     def _limits_of(self, payer: Payer) -> tuple[Limit, ...]:
         """The limits of a payer, remembered for as long as its key's record is the same."""
@@ -211,8 +247,8 @@ class Accounts(Purse):
         self._settler.add(asked)
         return Made(self._clock.wall_s())
 
-    def _remember(self, call_id: str, tenant: str) -> None:
-        self._open[call_id] = _Account(tenant)
+    def _remember(self, asked: Asked) -> None:
+        self._open[asked.id] = _Account(asked)
         if len(self._open) > _MAX_OPEN:  # a leak would be ours; Redis lets go of it by itself
             self._open.popitem(last=False)
 
@@ -225,8 +261,10 @@ class Accounts(Purse):
         if not account.over or account.open:
             return
         del self._open[call_id]
-        self._settler.add(Settling(account.tenant, call_id, 1, account.used, True))
-        self._late[call_id] = (account.tenant, 1)
+        self._settler.add(Settling(account.asked.tenant, call_id, 1, account.used, True))
+        for id in account.more:
+            self._settler.add(Settling(account.asked.tenant, id, 1, NOTHING, True))
+        self._late[call_id] = (account.asked.tenant, 1)
         if len(self._late) > _MAX_LATE:
             self._late.popitem(last=False)
 
@@ -241,7 +279,7 @@ class Accounts(Purse):
     def _refused(self, visit: Visit, refusal: Refusal, now_s: float) -> LimitReached:
         measure = refusal.standing.limit.measure
         self._metrics.refusals.labels(measure.value).inc()
-        line = _refused_line(visit, refusal, self._clock)
+        line = refused_line(visit, refusal, self._clock)
         self._metrics.attempts.labels(line.tier, line.kind.value, line.outcome.value).inc()
         self._ledger.record(line)
         return LimitReached(
@@ -259,34 +297,12 @@ class Accounts(Purse):
         )  # fmt: skip
 
 
+def _countable(found: tuple[Limit, ...]) -> list[Limit]:
+    """The limits that grow with what a request takes, not with its number."""
+    return [one for one in found if one.measure in (Measure.TOKENS, Measure.USD)]
+
+
 def amount_of(line: LedgerLine) -> Amount:
     """What a line counts: all of its cost, and the tokens that an engine made for it."""
     tokens = 0 if line.kind in NOT_MADE else line.usage.total_tokens
     return Amount(line.cost_usd_micros, tokens)
-
-
-def _refused_line(visit: Visit, refusal: Refusal, clock: Clock) -> LedgerLine:
-    payer = visit.payer
-    total_s = clock.monotonic_s() - visit.arrived_s
-    return LedgerLine(
-        call_id=visit.call_id,
-        request_id=visit.request_id,
-        attempt=0,
-        kind=visit.kind,
-        tenant=payer.tenant,
-        endpoint=visit.endpoint,
-        requested=visit.requested,
-        tier=GATEWAY_TIER,
-        model=NO_MODEL,
-        key=payer.key,
-        team=payer.team,
-        tags=payer.tags,
-        route_code="refused",
-        route_reason=refusal.words,
-        lane=visit.lane,
-        stream=visit.stream,
-        total_s=total_s,
-        outcome=Outcome.REFUSED,
-        error_code=refusal.code,
-        created_s=clock.wall_s(),
-    )

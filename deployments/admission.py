@@ -5,24 +5,25 @@ may (`deployments.accounts`).
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from enum import StrEnum
 from typing import TypeVar
 
-import orjson
-
 from core.call import Call, Endpoint, Lane, Risk, Value
-from core.errors import BadRequest, Overloaded, UnknownModel
+from core.errors import BadRequest, ForeignOrigin, Overloaded, UnknownModel
 from core.ids import new_id
 from core.settings import Settings
-from core.wire import ChatBody, CompletionBody, check
+from core.wire import normal, parameters
+from deployments.body import parse
+from deployments.cors import rebound
 from deployments.lane import BATCH_SHARE, HEADER
 from deployments.payer import ANONYMOUS as ANONYMOUS
 from deployments.payer import MAX_WORD_CHARS, stranger, words
 from deployments.payer import tenant as tenant
-from deployments.purse import NO_PURSE, Place, Purse, Visit
+from deployments.purse import NO_PLACE, NO_PURSE, Place, Purse, Visit
 from ledger.limits import Payer
-from ledger.worst_case import worst_case
+from ledger.worst_case import output_caps, worst_case
 
 AUTO = "auto"
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -75,11 +76,9 @@ def _choice(headers: Mapping[str, str], name: str, kind: type[Choice], default: 
 
 
 def decode(raw: bytes) -> object:
-    """The body as JSON; raises `BadRequest` with the place of the mistake."""
-    try:
-        return orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise BadRequest(f"The body is not JSON: {error}.") from None
+    """Decode a body to its `normal` form; raises `BadRequest` with the place of the mistake."""
+    body = parse(raw)
+    return normal(body) if isinstance(body, dict) else body
 
 
 class Admission:
@@ -92,7 +91,25 @@ class Admission:
         self._models = {AUTO: AUTO}
         for tier in settings.tiers:
             self._models[tier.name] = self._models[tier.model] = tier.name
+        self._origins = frozenset(settings.server.cors.origins)
+        self._keyless = settings.accounts.keys != "required"
         self.in_flight = self._batch = 0
+
+    def check_origin(self, headers: Mapping[str, str]) -> None:
+        """Refuse a web page that reached a keyless gateway by DNS rebinding: `ForeignOrigin`.
+
+        Such a page is of the same origin as the gateway for its browser, which then asks for no
+        preflight: its own host name leads to the gateway. Browsers send `Origin` with every POST.
+        """
+        origin = headers.get("origin")
+        if origin is None or not self._keyless or not rebound(origin, headers.get("host", "")):
+            return
+        if not self._origins & {"*", origin}:
+            raise ForeignOrigin(
+                f"A page of {origin[:MAX_WORD_CHARS]!r} may not ask this gateway: it takes "
+                "requests without a key. Add the origin to server.cors.origins.",
+                code="foreign_origin",
+            )
 
     def enter(self, *, batch: bool = False) -> None:
         """Take one of `limits.max_in_flight` places; raises `Overloaded` when all are taken.
@@ -137,25 +154,20 @@ class Admission:
         `payer` is who was found to pay; None takes the caller for one without a virtual key.
         """
         body = decode(raw)
-        kind = ChatBody if endpoint is Endpoint.CHAT else CompletionBody
-        checked = check(kind, body)
+        asked = parameters(endpoint, body)
         assert isinstance(body, dict)
-        self.tier_of(checked.model)
-        options = checked.stream_options
-        if options is not None and not checked.stream:
-            raise BadRequest(
-                "`stream_options` is only allowed when `stream` is true.", param="stream_options"
-            )
+        self.tier_of(asked.model)
         payer = payer or stranger(headers)
         return Call(
             call_id=new_id(),
             request_id=id_,
             endpoint=endpoint,
             tenant=payer.tenant,
-            requested=checked.model,
+            requested=asked.model,
             body=body,
-            stream=bool(checked.stream),
-            include_usage=bool(options and options.include_usage),
+            asked=asked,
+            stream=asked.stream,
+            include_usage=asked.include_usage,
             arrived_s=now_s,
             deadline_s=self._limits.request_timeout_s,
             risk=risk(headers),
@@ -170,23 +182,37 @@ class Admission:
             prompt_version=headers.get("x-hansom-prompt-version", "")[:MAX_WORD_CHARS],
         )
 
-    async def reserve(self, call: Call, payer: Payer, body_bytes: int, wall_s: float) -> Place:
-        """A place for an admitted call; raises `LimitReached`, `Unavailable`."""
-        return await self.purse.reserve(
+    async def reserve(
+        self, call: Call, payer: Payer, body_bytes: int, wall_s: float
+    ) -> tuple[Call, Place]:
+        """A place for an admitted call, and the call as it fits into it.
+
+        Raises `LimitReached`, `Unavailable`.
+        """
+        place = await self.purse.reserve(
             Visit(
                 payer, call.call_id, call.request_id, call.endpoint.value, call.requested,
                 call.arrived_s, call.deadline_s, stream=call.stream, lane=call.lane,
             ),
             lambda: worst_case(self._settings, call, body_bytes, wall_s),
         )  # fmt: skip
+        if place is NO_PLACE:
+            return call, place
+        caps = output_caps(self._settings, call, body_bytes) if place.binding else {}
+        return replace(call, budget_left=place.budget_left, output_caps=caps), place
 
     def tier_of(self, model: str) -> str:
         """`auto` or the tier that a model field names; raises `UnknownModel`."""
         if (found := self._models.get(model)) is None:
-            names = ", ".join(f"`{name}`" for name in self._models)
-            raise UnknownModel(
-                f"The model `{model}` does not exist. Use one of {names}.",
-                param="model",
-                code="model_not_found",
-            )
+            raise no_such_model(model, self._models)
         return found
+
+
+def no_such_model(name: str, names: Iterable[str]) -> UnknownModel:
+    """The error for a name that is no model; `names` are those that are."""
+    allowed = ", ".join(f"`{one}`" for one in names)
+    return UnknownModel(
+        f"The model `{name}` does not exist. Use one of {allowed}.",
+        param="model",
+        code="model_not_found",
+    )

@@ -5,7 +5,7 @@ error, a timeout or a client that left. Ending is synchronous and never raises, 
 a `finally` while a task is being cancelled.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -77,6 +77,8 @@ class Attempt:
         self._first_s: float | None = None
         self._closed = False
         self._ask: Ask | None = None
+        self._written_usd_micros: int | None = None
+        self._write_late: Callable[[Usage | None], None] | None = None
         self._span = trace.current().attempt(call, decision, tier, kind, number)
         books.purse.begun(call.call_id)
 
@@ -94,10 +96,6 @@ class Attempt:
     def number(self) -> int:
         """Which attempt of its call this is, from 0."""
         return self._number
-
-    @property
-    def _several(self) -> bool:
-        return self._call.body.get("n") not in (None, 1)
 
     @property
     def _id(self) -> str:
@@ -137,6 +135,16 @@ class Attempt:
         """What `usage` costs on this tier, in micro-USD."""
         return self._price.cost_usd_micros(usage)
 
+    def final_usd_micros(self) -> int:
+        """Its line's cost, for a client that is told it now; it has been closed.
+
+        A line that still waits for the engine's count is written as an estimate, so that it says
+        what the client is told.
+        """
+        if self._written_usd_micros is None and self._write_late is not None:
+            self._write_late(None)
+        return self._written_usd_micros or 0
+
     def close(
         self,
         outcome: Outcome,
@@ -153,8 +161,7 @@ class Attempt:
 
         `cut` says that `usage` is what had been seen when the engine was left, which anything but
         an answer or a refusal is by default: then the engine is asked for its own count before the
-        line is written. So it is after several choices, whose prompt the engine counts for each
-        and OpenAI's usage once. `delivered_tokens` of a cut answer reached the client.
+        line is written. `delivered_tokens` of a cut answer reached the client.
         `share_usd_micros` is what an answer costs that was generated for another request, too.
         """
         if self._closed:
@@ -162,7 +169,7 @@ class Attempt:
         self._closed = True
         self._span.settling()
         if cut is None:
-            cut = outcome not in (Outcome.SUCCESS, Outcome.REFUSED) or self._several
+            cut = outcome not in (Outcome.SUCCESS, Outcome.REFUSED)
         served = served and outcome is Outcome.SUCCESS
         if served:
             delivered_tokens = usage.output_tokens
@@ -170,15 +177,17 @@ class Attempt:
         if self._kind in NOT_MADE:
             self._write(msgspec.structs.replace(line, cost_usd_micros=share_usd_micros), served)
         elif cut and self._ask is not None:
-            write = partial(self._write_told, line, served, delivered_tokens)
-            self._books.late.settle(self._ask, write)
+            self._write_late = partial(self._write_told, line, served, delivered_tokens)
+            self._books.late.settle(self._ask, self._write_late)
         else:
             self._write(self._priced(line, usage, delivered_tokens), served)
 
     def _write_told(
         self, seen: LedgerLine, served: bool, delivered_tokens: int, told: Usage | None
     ) -> None:
-        """The line with the engine's own count, or as an estimate from what was seen."""
+        """The line with the engine's own count, or as an estimate from what was seen; once."""
+        if self._written_usd_micros is not None:
+            return
         known = told is not None and told.total_tokens >= seen.usage.total_tokens
         usage = told if told is not None and known else seen.usage
         line = self._priced(seen, usage, delivered_tokens)
@@ -194,6 +203,7 @@ class Attempt:
     def _write(self, line: LedgerLine, served: bool) -> None:
         saved = saved_usd_micros(line.usage, line.cost_usd_micros, self._dearest, served=served)
         line = msgspec.structs.replace(line, saved_usd_micros=saved)
+        self._written_usd_micros = line.cost_usd_micros
         self._books.ledger.record(line)
         self._books.open.end(self._id)
         self._books.purse.spent(line)

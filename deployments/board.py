@@ -17,15 +17,20 @@ from ray.serve.handle import DeploymentHandle
 from cache.prefix import NO_PROMPT, Prompt
 from core import log
 from core.call import Call, Decision, Endpoint, Risk, TierSignal
+from core.capability import needs_of
 from core.errors import SettingsError
 from core.metrics import Metrics
+from core.routing import CutOffs
 from core.settings import Settings
 from deployments import trace
 from deployments.admission import ANONYMOUS, AUTO
+from deployments.capabilities import KnownCapabilities
 from deployments.handles import TierReplicas
 from deployments.scales import Scales
 from router.arms import Arm, Plan, Shadow, shadowed
+from router.capable import needs_score
 from router.conversation import question
+from router.cutoffs import cut_offs
 from router.policy import decide
 from router.promise import Promise, load
 from router.score import Score, Scorer
@@ -46,13 +51,14 @@ def load_scorer(settings: Settings) -> Scorer | None:
 def make_plan(settings: Settings, scorer: Scorer | None) -> Plan:
     """The operator's settings as policies; the weights bring their own threshold."""
     router = settings.router
-    promise = load_promise(router.promise, scorer) if router.promise else None
+    tiers = tuple(Tier(tier.name, tier.model) for tier in settings.tiers)
+    promise = load_promise(router.promise, scorer, len(tiers)) if router.promise else None
+    shipped = scorer.threshold if scorer else 0.0
 
-    def policy(strategy: str, own: float | None) -> Policy:
-        threshold = own if own is not None else scorer.threshold if scorer else 0.0
+    def policy(strategy: str, own: CutOffs | None) -> Policy:
         return Policy(
-            tuple(Tier(tier.name, tier.model) for tier in settings.tiers),
-            (threshold,) * (len(settings.tiers) - 1),
+            tiers,
+            cut_offs(own, shipped, len(tiers)),
             strategy=Strategy(strategy),
             promise=promise if own is None else None,
             follow=own is None,
@@ -70,9 +76,9 @@ def make_plan(settings: Settings, scorer: Scorer | None) -> Plan:
     )
 
 
-def load_promise(path: Path, scorer: Scorer | None) -> Promise:
-    """A promise that was made with these weights; raises `SettingsError`."""
-    promise = load(path)
+def load_promise(path: Path, scorer: Scorer | None, tiers: int) -> Promise:
+    """A promise that was made with these weights for so many tiers; raises `SettingsError`."""
+    promise = load(path, tiers)
     if scorer is not None and promise.version != scorer.version:
         wrong = f"was made with the weights {promise.version}, and {scorer.version} are in use"
         raise SettingsError(path, [wrong])
@@ -99,6 +105,7 @@ class Board:
     """Decides where calls go; one per gateway replica. `judge` asks the small model.
 
     With `scales` it sees what the scaling policies see: queues, and tiers that are cold.
+    `capabilities` tell what each tier can do; without them every tier can do everything.
     """
 
     def __init__(
@@ -110,8 +117,10 @@ class Board:
         metrics: Metrics,
         judge: Judge | None = None,
         scales: Scales | None = None,
+        capabilities: KnownCapabilities | None = None,
     ) -> None:
         self._scales = scales
+        self._capabilities = capabilities
         self._plan = plan
         self._router = router
         self._tiers = tiers
@@ -121,29 +130,35 @@ class Board:
 
     @trace.step("route", _told)
     async def decide(self, call: Call, prompt: Prompt = NO_PROMPT) -> Decision:
-        """The tier of one call, and why; a tier that holds the beginning of `prompt` is nearer."""
+        """The tier of one call, and why; a tier that holds the beginning of `prompt` is nearer.
+
+        Raises what `router.policy.decide` raises.
+        """
         unit = experiment_unit(call)
         policy, arm = self._plan.policy_for(call.tenant, unit)
         shadows = self._plan.shadows_for(unit) if call.requested == AUTO else ()
         policy, deadline_s = self._moved(policy, call)
         messages = conversation(call)
-        free = call.requested == AUTO and call.risk is not Risk.HIGH
-        scored = free and self._plan.needs_score(policy, shadows)
-        asks = free and policy.strategy is Strategy.LLM and self._judge is not None
         observation = Observation(
             request_id=call.request_id,
             requested=call.requested,
             signals=self.signals(),
-            score=await self._score(call, messages) if scored else None,
             text=question(messages) if call.requested == AUTO else "",
             risk=call.risk,
             value=call.value,
             budget_left=call.budget_left,
             deadline_s=deadline_s,
-            resident=self._resident(prompt) if scored else None,
             domain=call.domain,
-            verdict=await self._judge(call, messages) if asks and self._judge else None,
+            needs=needs_of(call.endpoint, call.body),
+            capabilities=self._capabilities.now() if self._capabilities else {},
         )
+        # Where one tier is left nobody is asked which it shall be.
+        free = needs_score(observation, policy) and call.risk is not Risk.HIGH
+        if free and self._plan.needs_score(policy, shadows):
+            score = await self._score(call, messages)
+            observation = replace(observation, score=score, resident=self._resident(prompt))
+        if free and policy.strategy is Strategy.LLM and self._judge is not None:
+            observation = replace(observation, verdict=await self._judge(call, messages))
         decision = decide(observation, policy)
         if decision.code == Code.LATE:
             self._wake(decision.tier)
@@ -206,9 +221,8 @@ class Board:
 
 def experiment_unit(call: Call) -> str:
     """Who stays in one arm: the user that the caller names, the key, else this request alone."""
-    user = call.body.get("user")
-    if isinstance(user, str) and user:
-        return f"{call.tenant}/{user}"
+    if call.asked.user:
+        return f"{call.tenant}/{call.asked.user}"
     return call.tenant if call.tenant != ANONYMOUS else call.request_id
 
 

@@ -1,7 +1,8 @@
 """`POST /v1/embeddings`: MiniLM sentence vectors from the router's replicas.
 
-The router embeds every prompt that it scores; this is the same model for anyone. A line in the
-ledger counts its tokens; it costs nothing until prices know embeddings.
+The router embeds every prompt that it scores; this is the same model for anyone. The answer says
+which texts were longer than what the model reads. A line in the ledger counts the tokens that were
+embedded; it costs nothing until prices know embeddings.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from ray.serve.exceptions import RayServeException
 from core.call import Usage
 from core.errors import BadRequest, Unavailable, UnknownModel
 from core.ids import new_id
+from core.money import usd
 from core.ports import Clock
 from core.wire import EMBEDDING_MODEL, EMBEDDING_SIZE, EmbeddingsBody, check
 from deployments.admission import decode
@@ -28,6 +30,8 @@ from deployments.reply import JSON, Reply
 from ledger.limits import Payer
 from ledger.line import Kind, LedgerLine, Outcome
 from ledger.worst_case import embedding_worst_case
+from router.cl100k import text_of
+from router.embed import Embedded
 
 EMBEDDER_TIER = "embedder"
 _MAX_TEXTS = 2048
@@ -49,34 +53,32 @@ class Embeddings(Guarded):
         payer = await self._admission.purse.identify(sent)
         body = check(EmbeddingsBody, decode(raw))
         _refuse_what_is_not_here(body)
-        texts = [body.input] if isinstance(body.input, str) else body.input
+        texts = await _texts(body)
         call_id = new_id()
         visit = Visit(
             payer, call_id, id_, "embeddings", EMBEDDING_MODEL, arrived_s, self._timeout_s,
             Kind.EMBEDDING,
         )  # fmt: skip
-        place = await self._admission.purse.reserve(
-            visit, lambda: embedding_worst_case(len(texts), len(raw))
-        )
+        place = await self._admission.purse.reserve(visit, lambda: embedding_worst_case(texts))
         caller.then(place.end)
-        outcome, tokens = Outcome.ERROR, 0
+        outcome, found = Outcome.ERROR, Embedded([], [], [])
         caller.watch()
         try:
-            vectors, tokens = await self._embed(texts)
+            found = await self._embed(texts)
             outcome = Outcome.SUCCESS
         except asyncio.CancelledError:
             outcome = Outcome.CANCELLED
             raise
         finally:
-            line = _line(self._books, visit, outcome, tokens)
+            line = _line(self._books, visit, outcome, sum(found.tokens))
             self._books.ledger.record(line)
             self._books.purse.spent(line)
-        return warned(_reply(vectors, tokens, body.encoding_format == "base64"), place)
+        return warned(_reply(found, id_, body.encoding_format == "base64"), place)
 
-    async def _embed(self, texts: list[str]) -> tuple[list[list[float]], int]:
+    async def _embed(self, texts: list[str]) -> Embedded:
         try:
             async with asyncio.timeout(self._timeout_s):
-                answer: tuple[list[list[float]], int] = await self._router.embed.remote(texts)
+                answer: Embedded = await self._router.embed.remote(texts)
                 return answer
         except (TimeoutError, RayError, RayServeException) as error:
             raise Unavailable(
@@ -95,20 +97,49 @@ def _refuse_what_is_not_here(body: EmbeddingsBody) -> None:
         )
     if body.dimensions not in (None, EMBEDDING_SIZE):
         raise BadRequest(
-            f"`dimensions` must be {EMBEDDING_SIZE}; got {body.dimensions}.", param="dimensions"
+            f"`dimensions` must be {EMBEDDING_SIZE}, the size of `{EMBEDDING_MODEL}`'s vectors, "
+            f"which it cannot shorten; got {body.dimensions}.",
+            param="dimensions",
         )
-    if isinstance(body.input, list) and len(body.input) > _MAX_TEXTS:
+
+
+async def _texts(body: EmbeddingsBody) -> list[str]:
+    """The texts of a body; token ids are read as text, in a thread: a vocabulary may be loaded."""
+    given: Any = body.input
+    items = [given] if isinstance(given, str) or isinstance(given[0], int) else given
+    if len(items) > _MAX_TEXTS:
         raise BadRequest(f"`input` has more than {_MAX_TEXTS} texts.", param="input")
+    for index, item in enumerate(items):
+        if not item:
+            field = f"input.{index}" if items is given else "input"
+            raise BadRequest(f"`{field}` is empty: there is nothing to embed.", param=field)
+    if isinstance(items[0], str):
+        return list(items)
+    return await asyncio.to_thread(lambda: [text_of(item) for item in items])
 
 
-def _reply(vectors: list[list[float]], tokens: int, packed: bool) -> Reply:
+def _reply(found: Embedded, request_id: str, packed: bool) -> Reply:
+    """The vectors, and which texts were longer than what the model reads."""
     data = [
         {"object": "embedding", "index": index, "embedding": _pack(vector) if packed else vector}
-        for index, vector in enumerate(vectors)
+        for index, vector in enumerate(found.vectors)
     ]
-    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-    body = {"object": "list", "model": EMBEDDING_MODEL, "data": data, "usage": usage}
-    return Reply(200, orjson.dumps(body), {"content-type": JSON})
+    tokens = sum(found.tokens)
+    body = {
+        "object": "list",
+        "model": EMBEDDING_MODEL,
+        "data": data,
+        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+        "hansom": {
+            "request_id": request_id,
+            "tokens": found.tokens,
+            "truncated": found.truncated,
+        },
+    }
+    sent = {"content-type": JSON, "x-hansom-cost-usd": usd(0)}
+    if found.truncated:
+        sent["x-hansom-truncated"] = str(len(found.truncated))
+    return Reply(200, orjson.dumps(body), sent)
 
 
 def _pack(vector: list[float]) -> str:

@@ -17,6 +17,7 @@ from core.call import Usage
 from core.settings import SimulatedEngine, Tier
 from deployments import environment
 from deployments.meter import Meter
+from deployments.slo_count import SloCount
 
 
 class EngineKind(Protocol):
@@ -50,7 +51,7 @@ def make_engine(tier: Tier, home: Path, prefill_tokens_per_s: float) -> EngineKi
     if isinstance(tier.engine, SimulatedEngine):
         from deployments.simulated import Simulated
 
-        return Simulated(tier.engine, tier.model)
+        return Simulated(tier.engine, tier.model, SloCount(tier.scaling.slo, prefill_tokens_per_s))
     from core.progress import SilentProgress
     from deployments.vllm_engine import Vllm
     from deployments.weights import prepare

@@ -5,15 +5,18 @@ This module imports nothing of Ray. Ray Serve reads its flags once, while it is 
 (`cluster.yaml` does).
 """
 
+import ctypes
 import gc
 import importlib.util
 import os
+import resource
 from pathlib import Path
 
 from autoscale.fit import fit, sizable
-from core.errors import SettingsError
+from core.errors import HansomError, SettingsError
 from core.free_port import free_ports
 from core.settings import Settings, load
+from router import promise
 
 # One hop costs 3.5 ms with Serve's default proxy and 0.3 ms with these (docs/benchmarks.md).
 RAY_FLAGS = {
@@ -36,6 +39,10 @@ LOCAL_FLAGS = {
     "RAY_memory_monitor_refresh_ms": "0",
     "RAY_DEDUP_LOGS": "0",
 }
+LEAST_OPEN_FILES = 11_000
+"""What a node's hard limit must allow: HAProxy asks for 10,267 with Serve's 4,096 connections."""
+NUMA = "libnuma.so.1"
+"""What vLLM's CPU build is linked to, and no Python package brings."""
 
 
 def home() -> Path:
@@ -46,13 +53,16 @@ def home() -> Path:
 def settings(config: Path) -> Settings:
     """The settings of a file, once every tier that tells its GPU and its shape is known to fit.
 
-    Raises `SettingsError` with the numbers of each tier that does not.
+    Raises `SettingsError` with the numbers of each tier that does not, and for a promise of
+    another number of tiers.
     """
     checked = load(config)
     found = {tier.name: fit(tier) for tier in checked.tiers if sizable(tier)}
     problems = [f"tiers.{name}: {one.reason}" for name, one in found.items() if not one.fits]
     if problems:
         raise SettingsError(config, problems)
+    if checked.router.promise is not None:
+        promise.load(checked.router.promise, len(checked.tiers))
     return checked
 
 
@@ -82,6 +92,37 @@ def prepare(scratch: Path | None = None) -> None:
         }
     for name, value in flags.items():
         os.environ.setdefault(name, value)
+
+
+def open_files() -> int:
+    """The most files that a process here may open: its hard limit, to which HAProxy raises its own.
+
+    Raises `HansomError` where that is less than HAProxy asks for: it would end at its start.
+    """
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if hard != resource.RLIM_INFINITY and hard < LEAST_OPEN_FILES:
+        raise HansomError(
+            f"A process may open {hard:,} files here, and HAProxy needs {LEAST_OPEN_FILES:,}: "
+            "raise the hard limit (`ulimit -Hn`; a container: --ulimit nofile=65536)."
+        )
+    return hard
+
+
+def cpu_libraries(settings: Settings) -> None:
+    """Raises `HansomError` where a tier's vLLM runs on the CPU and lacks a library of its build.
+
+    The engine itself says only that it has no attribute `init_cpu_memory_env`.
+    """
+    tiers = [one for one in settings.tiers if one.engine.kind == "vllm"]
+    if all(one.accelerator.per_replica for one in tiers):
+        return
+    try:
+        ctypes.CDLL(NUMA)
+    except OSError as error:
+        raise HansomError(
+            f"vLLM on a CPU needs {NUMA}, which is not here: apt-get install libnuma1 "
+            "(dnf install numactl-libs)."
+        ) from error
 
 
 def collect_garbage_seldom() -> None:

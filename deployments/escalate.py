@@ -48,11 +48,15 @@ class Held:
         self.usage: Usage = parse_usage(answer.get("usage"))
         self.body = body
 
-    def give_up(self) -> int:
-        """Settle its attempt as one whose answer was not given; its cost, micro-USD."""
+    def give_up(self) -> None:
+        """Settle its attempt as one whose answer was not given."""
         cache = self._ride.miss.result
         self.attempt.close(Outcome.SUCCESS, self.usage, cache=cache, served=False)
-        return self.attempt.cost_usd_micros(self.usage)
+
+    def cost_usd_micros(self) -> int:
+        """Give it up, if it is not yet; what its line says that it cost."""
+        self.give_up()
+        return self.attempt.final_usd_micros()
 
     @property
     def passed(self) -> str:
@@ -118,26 +122,28 @@ def dearer(settings: Settings, decision: Decision, tier: str) -> list[str]:
     return [name for name in above if name in decision.fallbacks]
 
 
-def escalated(ride: Ride, upper: list[str], against: str, earlier: Callable[[], int]) -> Ride:
-    """The same call for the dearest of `upper`, then the others; `earlier` as in `Ride`."""
+def escalated(ride: Ride, upper: list[str], against: str, give_up: Callable[[], int]) -> Ride:
+    """The same call for the first of `upper`, then the others.
+
+    Its answer is judged as well, unless no tier is above. `give_up` settles the doubtful attempt
+    and returns its cost.
+    """
     decision = ride.decision
-    order = upper[::-1]
-    reason = f"{decision.reason}; its answer is doubtful ({against}): {order[0]} instead"
+    reason = f"{decision.reason}; its answer is doubtful ({against}): {upper[0]} instead"
     up = replace(
         decision,
-        tier=order[0],
+        tier=upper[0],
         code=Code.ESCALATED.value,
         reason=reason,
-        fallbacks=tuple(order[1:]),
-        doubt=None,
+        fallbacks=tuple(upper[1:]),
+        doubt=decision.doubt if len(upper) > 1 else None,
     )
-    return replace(ride, decision=up, earlier=earlier)
+    return replace(ride, decision=up, earlier=lambda: ride.earlier() + give_up())
 
 
 def wants_logprobs(call: Call) -> bool:
-    """Whether the client itself asked for them; in the older form 0 asks for the chosen tokens'."""
-    asked = call.body.get("logprobs")
-    return bool(asked) if call.endpoint is Endpoint.CHAT else asked is not None
+    """Whether the client itself asked for them."""
+    return call.asked.logprobs
 
 
 def _calls_tools(choice: Mapping[str, Any]) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 from prometheus_client.core import Metric
 from ray.serve.handle import DeploymentHandle
+from starlette.types import ASGIApp
 
 from autoscale.profile import EngineProfile
 from autoscale.ray_policy import RayShelf
@@ -28,7 +29,9 @@ from deployments.admission import Admission
 from deployments.attempt import Books
 from deployments.board import Board, load_scorer, make_plan
 from deployments.budgets import RedisBudgets
+from deployments.capabilities import KnownCapabilities
 from deployments.choice import Choice
+from deployments.cors import with_cors
 from deployments.embeddings import Embeddings
 from deployments.exchange import Connections
 from deployments.feedback import Feedback
@@ -51,6 +54,7 @@ from deployments.scaling import pace_of, profiles_of, scales, sleeps
 from deployments.second_look import SecondLook
 from deployments.semantic import Semantic
 from deployments.tracing import Traced, Tracing
+from deployments.verdicts import Verdicts
 from deployments.waking import Waking
 from ledger.open import OpenBook
 from ledger.redis_accounts import RedisAccounts
@@ -125,6 +129,8 @@ class Gateway:
         )
         plan = make_plan(settings, scorer)
         self._scales = self._make_scales(plan)
+        self._capabilities = KnownCapabilities(settings.tiers, self._tiers)
+        self._capabilities.start()
         board = Board(
             plan,
             self._router,
@@ -133,6 +139,7 @@ class Gateway:
             self._metrics,
             SmallModel(books, self._tiers[settings.tiers[0].name], settings.router.timeout_s),
             self._scales,
+            self._capabilities,
         )
         cache = ExactCache(
             self._store,
@@ -201,7 +208,11 @@ class Gateway:
             return await look.again(call, settings.tier(tier))
 
         budgets = RedisBudgets(self._redis_url, books.clock)
-        return Semantic(books, self._router, cache, budgets, version, again)
+        verdicts = None
+        if settings.cache.verifies:
+            dearest = self._tiers[settings.tiers[-1].name]
+            verdicts = Verdicts(books, dearest, look.serves_too)
+        return Semantic(books, self._router, cache, budgets, version, again, verdicts)
 
     def _application(self, clock: SystemClock) -> Any:
         limit = self._settings.limits.max_body_bytes
@@ -218,7 +229,8 @@ class Gateway:
             self._admission, self._metrics, clock, limit,
         )  # fmt: skip
         routes = Routes(self._settings, self.ready, self._scraper.text, self._accounts, self.scale)
-        app = Application(chat, completion, embeddings, feedback, routes, self._lifespan)
+        app: ASGIApp = Application(chat, completion, embeddings, feedback, routes, self._lifespan)
+        app = with_cors(app, self._settings.server.cors)
         return Traced(app, self._tracing) if self._tracing else app
 
     def _handles(self) -> dict[str, DeploymentHandle]:
@@ -240,6 +252,7 @@ class Gateway:
             yield
         finally:
             await self._pipeline.close()
+            await self._capabilities.close()
             if self._scales is not None:
                 await self._scales.close()
             for replicas in self._tiers.values():

@@ -8,7 +8,7 @@ closes the connection to the engine, which aborts the work there.
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
 import orjson
@@ -16,21 +16,18 @@ import orjson
 from cache.prefix import NO_PROMPT, Prompt
 from cache.replay import assemble
 from core.call import Call, Decision, Lane, Usage
-from core.errors import (
-    BadRequest,
-    ContextTooLong,
-    DeadlineExceeded,
-    EngineFailed,
-    HansomError,
-    Unavailable,
-)
+from core.errors import BadRequest, DeadlineExceeded, EngineFailed, HansomError
+from core.settings import Tier
 from deployments import lane
 from deployments.attempt import Attempt
 from deployments.exchange import Exchange
 from deployments.handles import Replica, TierReplicas
+from deployments.refusal import read as read_refusal
+from deployments.refusal import refusal
 from deployments.reply import Reply, closing_object, headers
 from deployments.stream import Blocks, SseRelay, error_event, parse_usage
 from ledger.line import CacheResult, Outcome
+from router.terms import Code
 
 _FULL = 503
 _FULL_AGAIN_S = {Lane.INTERACTIVE: 0.1, Lane.BATCH: 1.0}
@@ -58,8 +55,8 @@ class Ride:
     """A call on its way with its prompt, and what was decided.
 
     `earlier` is called when its answer is complete: it settles the attempts that were given up for
-    it, if they are not yet, and returns their cost in micro-USD. `witness` is told what became of
-    it.
+    it, if they are not yet, and returns the cost of their lines in micro-USD. `witness` is told
+    what became of it.
     """
 
     call: Call
@@ -97,6 +94,15 @@ class ReplicaFailed(Exception):
         self.gone = gone
 
 
+def fallen_back(ride: Ride, tier: str, refused: BadRequest | None) -> Ride:
+    """The same ride with a reason that says which tier failed, or refused, and which stands in."""
+    decision = ride.decision
+    what = "failed" if refused is None else f"refused ({refused.code})"
+    code = Code.FALLBACK if refused is None else Code.REFUSED
+    reason = f"{decision.reason}; {decision.tier} {what}: {tier} instead"
+    return replace(ride, decision=replace(decision, tier=tier, code=code.value, reason=reason))
+
+
 async def generate(
     ride: Ride,
     attempt: Attempt,
@@ -118,7 +124,7 @@ async def generate(
         while True:
             if ride.call.lane is Lane.BATCH:
                 await replicas.batch.wait(attempt.left_s(ride.call))
-            body = _engine_body(ride.call, attempt.tier.model)
+            body = _engine_body(ride.call, attempt.tier)
             replica, waited = await replicas.find(skip, ride.prompt, attempt.left_s(ride.call))
             chosen, held = replica.id, held or waited
             upstream = await _sent(ride, attempt, replicas, replica, body)
@@ -128,7 +134,7 @@ async def generate(
             upstream.close()
             await asyncio.sleep(_FULL_AGAIN_S[ride.call.lane])
         if upstream.status != 200:
-            raise _refusal(upstream.status, await upstream.read(), attempt.tier.name)
+            raise await refusal(ride.call, replicas, replica, upstream)
         if ride.call.stream:
             return await begun(ride, attempt, upstream)
         answer = await upstream.read()
@@ -205,12 +211,18 @@ def deadline_exceeded(call: Call) -> DeadlineExceeded:
     )
 
 
-def _engine_body(call: Call, model: str) -> bytes:
+def _engine_body(call: Call, tier: Tier) -> bytes:
     """The client's body for the engine: model, lane, and usage told as the stream runs."""
-    body = lane.queued(call.body, call.lane) | {"model": model}
+    body = lane.queued(call.body, call.lane) | {"model": tier.model} | output_cap(call, tier)
     if call.stream:
         body["stream_options"] = {"include_usage": True, "continuous_usage_stats": True}
     return orjson.dumps(body)
+
+
+def output_cap(call: Call, tier: Tier) -> dict[str, int]:
+    """The field that keeps a chat without an output limit within what was reserved for it."""
+    cap = call.output_caps.get(tier.name)
+    return {} if cap is None else {"max_completion_tokens": cap}
 
 
 def settle(ride: Ride, attempt: Attempt, body: bytes, store: Store) -> Reply:
@@ -232,7 +244,7 @@ async def open_stream(ride: Ride, attempt: Attempt, upstream: Blocks, store: Sto
     relay = new_relay(ride, attempt)
     first = b""
     while not first and not relay.finished:
-        first = fed(relay, await upstream.block())
+        first = fed(relay, await upstream.block(), attempt.tier.name)
     return await pass_on(ride, attempt, upstream, relay, first, store)
 
 
@@ -246,18 +258,25 @@ def new_relay(ride: Ride, attempt: Attempt) -> SseRelay:
             ride.witness.settled(usage, cost)
         return closing_object(call, attempt.tier, cache=ride.miss.result, cost_usd_micros=cost)
 
-    return SseRelay(want_usage=call.include_usage, keep=bool(ride.miss.store_key), closing=closing)
+    return SseRelay(
+        want_usage=call.include_usage, keep=bool(ride.miss.store_key), closing=closing,
+        asked=call.asked,
+    )  # fmt: skip
 
 
-def fed(relay: SseRelay, block: bytes) -> bytes:
+def fed(relay: SseRelay, block: bytes, tier: str) -> bytes:
     """Feed the relay the next block, while nothing has gone to the client; what may go there.
 
-    Raises `EngineFailed` for a stream that ended, or that carries an error.
+    Raises `EngineFailed` for a stream that ended, or that carries an error. vLLM checks some fields
+    only after it has sent a stream's status: such an error is the client's, as without a stream.
     """
     if not block:
         raise EngineFailed("The engine closed the stream before its first token.")
     events = relay.feed(block)
     if relay.failure is not None:
+        status = relay.failure.get("code")
+        if isinstance(status, int) and 400 <= status < 500:
+            raise read_refusal(status, orjson.dumps({"error": relay.failure}), tier)
         raise EngineFailed(str(relay.failure.get("message") or "The engine failed."))
     return events
 
@@ -325,21 +344,3 @@ def _broken(tier: str) -> EngineFailed:
         "there is. Send the request again.",
         code="stream_broken",
     )
-
-
-def _refusal(status: int, raw: bytes, tier: str) -> HansomError:
-    """An engine's error status as one of ours, with the engine's own words."""
-    try:
-        error = orjson.loads(raw)["error"]
-        message, param = str(error["message"]), error.get("param")
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        message, param = raw.decode(errors="replace")[:500] or f"HTTP {status}", None
-    if status in (429, 503):
-        return Unavailable(
-            f"Tier {tier!r} is full: {message}", code="tier_overloaded", retry_after_s=1
-        )
-    if status >= 500:
-        return EngineFailed(f"Tier {tier!r} failed: {message}", code="engine_failed")
-    if "maximum context length" in message:
-        return ContextTooLong(message, param="messages", code="context_length_exceeded")
-    return BadRequest(message, param=param)

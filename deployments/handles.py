@@ -23,11 +23,12 @@ from ray.serve.handle import DeploymentHandle
 
 from cache.prefix import NO_PROMPT, Prompt
 from core.call import Lane, Usage
+from core.capability import Capabilities
 from core.errors import Unavailable
 from deployments.choice import Choice, Pace, Sent
 from deployments.exchange import Connections, Exchange
 from deployments.lane import BatchPlaces, batch_room
-from deployments.meter import USAGE_PATH
+from deployments.meter import CAPABILITIES_PATH, USAGE_PATH
 from deployments.waking import Waking
 
 ENGINE_DEPLOYMENT = "Engine"
@@ -36,6 +37,7 @@ LEDGER_APP = "ledger"
 LEDGER_DEPLOYMENT = "Ledger"
 _USAGE_TIMEOUT_S = 30.0
 _USAGE_AGAIN_S = 0.1
+_CAPABILITIES_TIMEOUT_S = 5.0
 
 
 def tier_app(tier: str) -> str:
@@ -74,7 +76,8 @@ class ServeReplicas:
 class TierReplicas:
     """The replicas of one tier, seen from one gateway; `running` lists those there are now.
 
-    A tier with a `waking` may have none. `choice` says which of them takes a call.
+    A tier with a `waking` may have none. `choice` says which of them takes a call. `told` is what
+    the replica that was asked last says that it can do, None before any was asked.
     """
 
     def __init__(
@@ -90,6 +93,7 @@ class TierReplicas:
         self.tier = tier
         self.running = running
         self.waking = waking
+        self.told: Capabilities | None = None
         self._choice = choice or Choice(Pace())
         self._connections = connections
         self._stall_timeout_s = stall_timeout_s
@@ -211,6 +215,24 @@ class TierReplicas:
             if exchange.status != 503:
                 raise ValueError(f"HTTP {exchange.status}")
             await asyncio.sleep(_USAGE_AGAIN_S)  # all of the replica's places are taken
+
+    async def capabilities(self, replica: Replica) -> Capabilities:
+        """What the engine of a replica can do, by its own account; kept in `told`.
+
+        Raises `ReplicaGone`, `TimeoutError` or `ValueError` where it does not tell now.
+        """
+        exchange = await self._connections.post(
+            replica.address, CAPABILITIES_PATH, b"{}", {"content-type": "application/json"},
+            timeout_s=_CAPABILITIES_TIMEOUT_S, stall_timeout_s=_CAPABILITIES_TIMEOUT_S,
+        )  # fmt: skip
+        try:
+            raw = await exchange.read()
+        finally:
+            exchange.close()
+        if exchange.status != 200:
+            raise ValueError(f"HTTP {exchange.status}")
+        self.told = msgspec.json.decode(raw, type=Capabilities)
+        return self.told
 
     def _leave(self, sent: Sent, *, batch: bool) -> None:
         self.batch.open -= batch

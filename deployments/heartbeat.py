@@ -14,7 +14,7 @@ from contextlib import aclosing
 from typing import Any
 
 from core.errors import HansomError
-from deployments.reply import SSE, Reply
+from deployments.reply import STREAMED, Reply
 from deployments.stream import error_event
 
 COMMENT = b": waking\n\n"
@@ -30,7 +30,7 @@ async def beating(
             if held():
                 body = _beats(task, every_s)
                 await anext(body)  # closing a generator that never began would not end the task
-                return Reply(200, body, {"content-type": SSE, "cache-control": "no-cache"})
+                return Reply(200, body, STREAMED)
         return task.result()
     except BaseException:
         await _end(task)

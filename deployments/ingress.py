@@ -7,38 +7,34 @@ request itself stands here (`deployments.pipeline`).
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any
 
-import orjson
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Lifespan, Receive, Scope, Send
 
 from cache.eligible import directives
 from core import log
 from core.call import Call, Endpoint, Lane
-from core.errors import BadRequest, HansomError
+from core.errors import HansomError
 from core.metrics import Metrics
 from core.ports import Clock
-from core.settings import Settings
-from core.wire import EMBEDDING_MODEL
 from deployments import trace
-from deployments.admission import AUTO, Admission, request_id
+from deployments.admission import Admission, request_id
+from deployments.body import plain
 from deployments.caller import Caller, CallerLeft
+from deployments.credential import received, refuse_in_query
 from deployments.lane import HEADER
 from deployments.pipeline import Pipeline
-from deployments.purse import NO_PLACE, NO_PURSE, Place, Purse
-from deployments.reply import JSON, Reply
+from deployments.purse import NO_PLACE, Place
+from deployments.reply import Reply
+from deployments.reply import error_reply as error_reply
+from deployments.routes import Routes as Routes
+from deployments.routes import on_error, on_missing
 
 _logger = logging.getLogger("hansom.request")
-Ready = Callable[[], Awaitable[dict[str, Any]]]
-Scrape = Callable[[], Awaitable[str]]
-Scale = Callable[[], Awaitable[Mapping[str, Any]]]
 
 
 class Guarded:
@@ -66,7 +62,7 @@ class Guarded:
         """Answer one request and log its one event."""
         arrived_s = self._clock.monotonic_s()
         # Read once: Starlette's own look-up goes through all headers for each name.
-        sent = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        sent = received(scope["headers"])
         id_ = request_id(sent)
         status = 499
         caller = Caller(receive)
@@ -74,7 +70,10 @@ class Guarded:
         try:
             self._admission.enter(batch=batch)
             try:
+                refuse_in_query(scope.get("query_string", b""))
+                self._admission.check_origin(sent)
                 raw = await caller.body(self._max_body_bytes)
+                raw = plain(raw, sent, self._max_body_bytes)
                 reply = await self.answer(caller, raw, sent, id_, arrived_s)
                 status = reply.status
                 await _send(reply, send)
@@ -118,11 +117,10 @@ class Generation(Guarded):
         payer = await self._admission.purse.identify(sent)
         call = self._admission.admit(self._endpoint, raw, sent, id_, arrived_s, payer)
         trace.current().admitted(call)
-        place = await self._admission.reserve(call, payer, len(raw), self._clock.wall_s())
+        call, place = await self._admission.reserve(call, payer, len(raw), self._clock.wall_s())
         if place is NO_PLACE:
             return await self._answered(caller, call, sent)
         caller.then(place.end)
-        call = replace(call, budget_left=place.budget_left)
         return warned(await self._answered(caller, call, sent), place)
 
     async def _answered(self, caller: Caller, call: Call, sent: Mapping[str, str]) -> Reply:
@@ -131,58 +129,6 @@ class Generation(Guarded):
             return found
         caller.watch()
         return await self._pipeline.ride(call, found)
-
-
-class Routes:
-    """Everything else: models, health and metrics."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        ready: Ready,
-        scrape: Scrape,
-        purse: Purse = NO_PURSE,
-        scale: Scale | None = None,
-    ) -> None:
-        self._settings = settings
-        self._purse = purse
-        self._ready = ready
-        self._scrape = scrape
-        self._scale = scale
-
-    async def models(self, request: Request) -> Response:
-        """`GET /v1/models`: `auto`, each tier's name, each model's name, and the embedder.
-
-        For those who may ask something of them; raises `InvalidKey`.
-        """
-        await self._purse.identify(request.headers)
-        names = [AUTO]
-        for tier in self._settings.tiers:
-            names += [tier.name, tier.model]
-        names.append(EMBEDDING_MODEL)
-        data = [
-            {"id": name, "object": "model", "created": 0, "owned_by": "hansom"} for name in names
-        ]
-        return _json({"object": "list", "data": data})
-
-    async def healthz(self, _request: Request) -> Response:
-        """Live: this process answers."""
-        return _json({"status": "ok"})
-
-    async def readyz(self, _request: Request) -> Response:
-        """Ready: each part, and 503 while one that is needed is missing."""
-        parts = await self._ready()
-        return _json(parts, status=200 if parts["ready"] else 503)
-
-    async def scale(self, _request: Request) -> Response:
-        """What the scaling of each tier last saw and decided."""
-        return _json({"tiers": await self._scale() if self._scale else {}})
-
-    async def metrics(self, _request: Request) -> Response:
-        """Prometheus text of every replica of every deployment."""
-        return PlainTextResponse(
-            await self._scrape(), media_type="text/plain; version=0.0.4; charset=utf-8"
-        )
 
 
 class Application:
@@ -211,13 +157,15 @@ class Application:
             routes=[
                 *(Route(path, app, methods=["POST"]) for path, app in self._posts.items()),
                 Route("/v1/models", routes.models),
+                Route("/v1/models/{id:path}", routes.model),
+                Route("/health", routes.healthz),
                 Route("/healthz", routes.healthz),
                 Route("/readyz", routes.readyz),
                 Route("/metrics", routes.metrics),
                 Route("/scalez", routes.scale),
             ],
             lifespan=lifespan,
-            exception_handlers={HansomError: _on_error, 404: _on_missing, 405: _on_missing},
+            exception_handlers={HansomError: on_error, 404: on_missing, 405: on_missing},
         )
 
     @property
@@ -255,33 +203,6 @@ async def _send(reply: Reply, send: Send) -> None:
         async for block in blocks:
             await send({"type": "http.response.body", "body": block, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
-
-
-def error_reply(error: HansomError) -> Reply:
-    """An error as OpenAI's clients expect it."""
-    sent = {"content-type": JSON}
-    if error.retry_after_s is not None:
-        sent["retry-after"] = str(error.retry_after_s)
-    return Reply(error.status, orjson.dumps(error.body()), sent)
-
-
-async def _on_error(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, HansomError)
-    reply = error_reply(error)
-    assert isinstance(reply.body, bytes)
-    return Response(reply.body, reply.status, dict(reply.headers))
-
-
-async def _on_missing(request: Request, error: Exception) -> Response:
-    status = getattr(error, "status_code", 404)
-    words = "does not exist" if status == 404 else f"does not accept {request.method}"
-    fault = BadRequest(f"{request.url.path} {words}.", code="unknown_route")
-    fault.status = status
-    return await _on_error(request, fault)
-
-
-def _json(body: object, status: int = 200) -> Response:
-    return Response(orjson.dumps(body), status, media_type=JSON)
 
 
 def _header(value: str) -> bytes:

@@ -42,9 +42,10 @@ class SmallModel:
         attempt = Attempt(self._books, call, decision, tier, Kind.CLASSIFIER, _ASIDE)
         outcome, usage, verdict = Outcome.ERROR, Usage(), None
         try:
-            body = _body(tier.model, question(messages)[:_MAX_CHARS])
+            text = _ASK.format(text=question(messages)[:_MAX_CHARS])
+            body = {"model": tier.model, **yes_or_no(text)}
             answer = await asked(attempt, self._replicas, body, self._timeout_s)
-            usage, verdict = parse_usage(answer.get("usage")), hardness(answer)
+            usage, verdict = parse_usage(answer.get("usage")), yes_share(answer)
             outcome = Outcome.SUCCESS
         except (HansomError, OSError, ValueError, LookupError, TypeError):
             pass  # the line says that it failed, and the rules decide
@@ -56,10 +57,10 @@ class SmallModel:
         return verdict
 
 
-def _body(model: str, text: str) -> dict[str, Any]:
+def yes_or_no(text: str) -> dict[str, Any]:
+    """A chat that asks for one word, and for the probabilities of its alternatives."""
     return {
-        "model": model,
-        "messages": [{"role": "user", "content": _ASK.format(text=text)}],
+        "messages": [{"role": "user", "content": text}],
         "max_tokens": 1,
         "temperature": 0,
         "logprobs": True,
@@ -70,7 +71,7 @@ def _body(model: str, text: str) -> dict[str, Any]:
 _ASIDE = 1000  # its line's place, beyond every attempt to answer
 
 
-def hardness(answer: dict[str, Any]) -> float | None:
+def yes_share(answer: dict[str, Any]) -> float | None:
     """P(yes) against P(no) among the first token's alternatives; None when it said neither.
 
     Raises `LookupError` or `TypeError` for an answer that is not of OpenAI's form.

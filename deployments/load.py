@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from autoscale.observe import Report
 from deployments.meter import Meter
+from deployments.slo_count import SloCount
 
 WINDOW_S = 5.0
 
@@ -53,8 +54,9 @@ class LoadTeller:
     long one asks for replicas.
     """
 
-    def __init__(self, meter: Meter) -> None:
+    def __init__(self, meter: Meter, kept: SloCount) -> None:
         self._meter = meter
+        self._kept = kept
         self._samples: deque[tuple[float, Totals]] = deque()
         self._mixed_s = float("-inf")
 
@@ -89,6 +91,8 @@ class LoadTeller:
             output_tokens=meter.output_tokens,
             batch_arrived=meter.batch_arrived,
             batch_input_tokens=meter.batch_input_tokens + queue.batch_input_tokens,
+            judged=self._kept.judged,
+            missed=self._kept.missed,
         )
 
     def _since(self, now_s: float, totals: Totals) -> tuple[float, Totals]:

@@ -22,6 +22,7 @@ from cache.compare import same_answer
 from cache.consensus import Candidate, Choice, Settings, choose
 from cache.neighbours import NEIGHBOURS
 from cache.semantic import Entry, Nearby, entry_id
+from cache.verdict import doubtful
 from cache.verify import Verifier
 from core import log
 
@@ -32,10 +33,24 @@ UNAVAILABLE = "unavailable"
 
 
 @dataclass(frozen=True, slots=True)
+class Doubt:
+    """An entry that does not serve, but that a model may be asked about; see `cache.verdict`."""
+
+    text: str
+    cosine: float
+    entry: str
+    answer: str
+    exact_key: str
+    tags: tuple[str, ...]
+    created_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """What a look-up came to: an entry that may serve, or none; `reason` is a metric's label.
 
-    `confidence` in [0, 1] is the probability that decided; `cosine` the entry's.
+    `confidence` in [0, 1] is the probability that decided; `cosine` the entry's. `doubt` is there
+    only if it was asked for.
     """
 
     reason: str
@@ -43,6 +58,7 @@ class Found:
     cosine: float = 0.0
     entry: str = ""
     exact_key: str = ""
+    doubt: Doubt | None = None
 
     @property
     def serves(self) -> bool:
@@ -75,9 +91,18 @@ class Neighbourhood:
         self._off = False
 
     async def look_up(
-        self, scope_key: str, text: str, level: str, delta: float, draw: float
+        self,
+        scope_key: str,
+        text: str,
+        level: str,
+        delta: float,
+        draw: float,
+        doubts: bool = False,
     ) -> Found:
-        """The entry of this scope that may serve `text` at a frozen level, if there is one."""
+        """The entry of this scope that may serve `text` at a frozen level, if there is one.
+
+        With `doubts` a refusal names the entry that a model may be asked about.
+        """
         if self._off:
             return Found(UNAVAILABLE)
         try:
@@ -92,7 +117,9 @@ class Neighbourhood:
         settings = Settings(self._verifier.thresholds[level], delta)
         choice = await self._in_thread(self._choose, text, candidates, settings, draw)
         if choice.entry is None:
-            return Found(choice.reason.value, choice.confidence)
+            at = doubtful(text, candidates, choice) if doubts else None
+            doubt = None if at is None else _doubt(*near[at])
+            return Found(choice.reason.value, choice.confidence, doubt=doubt)
         entry, cosine = near[choice.entry]
         return Found(choice.reason.value, choice.confidence, cosine, entry.id, entry.exact_key)
 
@@ -159,6 +186,12 @@ class Neighbourhood:
             log.event(_logger, "semantic_cache_off", reason="this Redis has no vector sets")
         else:
             log.event(_logger, "semantic_cache_unavailable", error=repr(error)[:200])
+
+
+def _doubt(entry: Entry, cosine: float) -> Doubt:
+    return Doubt(
+        entry.text, cosine, entry.id, entry.answer, entry.exact_key, entry.tags, entry.created_s
+    )
 
 
 def _doubted(entry: Entry) -> Boundary | None:

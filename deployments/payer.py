@@ -1,14 +1,16 @@
 """Who pays for a request: from its headers, and from the record of its virtual key.
 
 Promises: pure; what a key's record says of tenant and team cannot be changed by any header; a
-header may add tags, and name a team where the key has none. A bearer token that is no virtual key
-is a tenant of its own, by its hash, so that two tokens never share an answer.
+header may add tags, and name a team where the key has none. A credential that is no virtual key
+is a tenant of its own, by its hash, so that two of them never share an answer; which header carries
+it makes no difference (`deployments.credential`).
 """
 
 import hashlib
 from collections.abc import Mapping
 
 from core.errors import BadRequest
+from deployments.credential import credential
 from ledger.keys import Key
 from ledger.limits import Payer
 
@@ -17,16 +19,14 @@ _MAX_WORDS = 16
 ANONYMOUS = "anonymous"
 
 
-def bearer(headers: Mapping[str, str]) -> str:
-    """The bearer token; empty without one."""
-    scheme, _, token = headers.get("authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""
-
-
 def tenant(headers: Mapping[str, str]) -> str:
-    """A hash of the bearer token, never the token itself."""
-    token = bearer(headers)
-    return "key-" + hashlib.sha256(token.encode()).hexdigest()[:16] if token else ANONYMOUS
+    """A hash of the credential, never the credential itself; raises as `credential` does."""
+    return tenant_of(credential(headers))
+
+
+def tenant_of(secret: str) -> str:
+    """The tenant that a secret names by its hash; without one the tenant is anonymous."""
+    return "key-" + hashlib.sha256(secret.encode()).hexdigest()[:16] if secret else ANONYMOUS
 
 
 def words(headers: Mapping[str, str], name: str) -> tuple[str, ...]:
@@ -41,8 +41,13 @@ def words(headers: Mapping[str, str], name: str) -> tuple[str, ...]:
 
 
 def stranger(headers: Mapping[str, str]) -> Payer:
-    """The payer of a request without a virtual key; raises `BadRequest` as `words` does."""
-    who = tenant(headers)
+    """The payer of a request without a virtual key; raises as `credential` and `words` do."""
+    return unknown(credential(headers), headers)
+
+
+def unknown(secret: str, headers: Mapping[str, str]) -> Payer:
+    """The payer of a secret that is no virtual key, or of none; raises as `words` does."""
+    who = tenant_of(secret)
     return Payer(who, who, _team(headers), words(headers, "x-hansom-tags"))
 
 

@@ -8,7 +8,6 @@ outlives it but the write to the cache, which has an owner and a deadline.
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import nullcontext
-from dataclasses import replace
 
 import orjson
 
@@ -19,7 +18,14 @@ from cache.flight import Flights
 from cache.key import exact_key, owner
 from cache.replay import replay
 from core.call import Call, Decision, Usage
-from core.errors import ContextTooLong, EngineFailed, HansomError, Unavailable
+from core.errors import (
+    BadRequest,
+    ContextTooLong,
+    EngineFailed,
+    HansomError,
+    NotSupported,
+    Unavailable,
+)
 from deployments import trace
 from deployments.attempt import Attempt, Books
 from deployments.board import Board
@@ -33,6 +39,7 @@ from deployments.generate import (
     Ride,
     Whole,
     Witness,
+    fallen_back,
     generate,
     open_stream,
     settle,
@@ -40,6 +47,7 @@ from deployments.generate import (
 from deployments.handles import TierReplicas
 from deployments.heartbeat import beating
 from deployments.prefix import HeldStream, may_watch, watching
+from deployments.refusal import refused_by_all
 from deployments.reply import Reply, closing_object, headers
 from deployments.second_look import SecondLook
 from deployments.semantic import Semantic
@@ -89,7 +97,7 @@ class Pipeline:
     async def look_up(self, call: Call, directives: Directives) -> Reply | Miss:
         """The reply from the cache, or what is to be known of the miss."""
         rules = self._books.settings.cache.rules(call.tenant, call.domain)
-        rule = eligible(call.body, directives, rules)
+        rule = eligible(call.asked, directives, rules)
         key = self._key(call) if rule.lookup or rule.store else ""
         if rule.lookup and (hit := await self._cache.get(key, directives.max_age_s)):
             self._books.metrics.cache.labels("exact").inc()
@@ -127,18 +135,8 @@ class Pipeline:
         decision = await self._board.decide(call, prompt)
         self._books.metrics.routes.labels(decision.tier, decision.code).inc()
         ride = Ride(call, decision, miss, witness=witness, prompt=prompt)
-        held = await self._first(ride)
-        if isinstance(held, Reply):
-            return held
-        try:
-            return await self._judged(ride, held)
-        except BaseException as error:  # whatever ends it, the held attempt leaves its line
-            left = isinstance(error, asyncio.CancelledError)
-            outcome, code = (Outcome.CANCELLED, None) if left else (Outcome.ERROR, "judging")
-            held.attempt.close(outcome, held.usage, error=code, cache=miss.result)
-            if isinstance(held, HeldStream):
-                held.stop()
-            raise
+        first = await self._first(ride)
+        return first if isinstance(first, Reply) else await self._settled(ride, first)
 
     async def close(self) -> None:
         """End what is shared, then wait for cache writes that are still under way."""
@@ -148,20 +146,38 @@ class Pipeline:
             await self._semantic.close()
         await asyncio.gather(*self._writes, return_exceptions=True)
 
-    async def _first(self, ride: Ride) -> Reply | Held | HeldStream:
+    async def _first(
+        self, ride: Ride, kind: Kind = Kind.ANSWER, number: int = 0
+    ) -> Reply | Held | HeldStream:
         """The reply of the decided tier, or what of it is held back to be judged."""
         call, cascade = ride.call, self._books.settings.router.cascade
         if ride.decision.doubt is not None:
             if not call.stream or cascade.streams == "hold":
                 asked = to_hold(ride, logprobs=cascade.logprobs)
-                return await self._generate(asked, Held, self._stream)
+                return await self._generate(asked, Held, self._stream, kind, number)
             if cascade.streams == "prefix" and may_watch(call):
                 begun = watching(call, self._books.settings, self._store)
-                return await self._generate(with_logprobs(ride), self._settle, begun)
-        return await self._generate(ride, self._settle, self._stream)
+                asked = with_logprobs(ride)
+                return await self._generate(asked, self._settle, begun, kind, number)
+        return await self._generate(ride, self._settle, self._stream, kind, number)
+
+    async def _settled(self, ride: Ride, held: Held | HeldStream) -> Reply:
+        """What becomes of what is held; whatever ends it, its attempt leaves its line."""
+        try:
+            return await self._judged(ride, held)
+        except BaseException as error:
+            left = isinstance(error, asyncio.CancelledError)
+            outcome, code = (Outcome.CANCELLED, None) if left else (Outcome.ERROR, "judging")
+            held.attempt.close(outcome, held.usage, error=code, cache=ride.miss.result)
+            if isinstance(held, HeldStream):
+                held.stop()
+            raise
 
     async def _judged(self, ride: Ride, held: Held | HeldStream) -> Reply:
-        """Keep what is held, or have a dearer tier answer; a failure there keeps it after all."""
+        """Keep what is held, or have the next dearer tier answer, whose answer is judged as well.
+
+        A failure there keeps it after all.
+        """
         count = self._books.metrics.escalations.labels
         tier = held.attempt.tier.name
         upper = dearer(self._books.settings, ride.decision, tier)
@@ -169,13 +185,11 @@ class Pipeline:
         if not against:
             count(tier, "kept").inc()
             return await self._kept(ride.call, held, held.passed)
-        up = escalated(ride, upper, against, held.give_up)
+        up = escalated(ride, upper, against, held.cost_usd_micros)
         number = held.attempt.number + 1
         try:
             async with held.read_on() if isinstance(held, HeldStream) else nullcontext():
-                reply = await self._generate(
-                    up, self._settle, self._stream, Kind.ESCALATION, number
-                )
+                above = await self._first(up, Kind.ESCALATION, number)
         except HansomError as error:
             if isinstance(held, HeldStream) and held.broken:
                 raise
@@ -186,7 +200,7 @@ class Pipeline:
             return await self._kept(ride.call, held, words)
         held.give_up()
         count(tier, "escalated").inc()
-        return reply
+        return above if isinstance(above, Reply) else await self._settled(up, above)
 
     async def _against(self, ride: Ride, held: Held | HeldStream, upper: list[str]) -> str:
         """What speaks against what is held, in words; empty when nothing does.
@@ -202,13 +216,13 @@ class Pipeline:
         second = None
         doubt = held.doubt()
         if cascade.second_sample and held.text and doubt.value < limit:
-            second = await self._look.sample(ride.call, held.attempt.tier)
+            second = await self._look.sample(ride.call, held.attempt.tier, held.attempt.number)
             doubt = held.doubt(second)
         if doubt.value >= limit:
             return doubt.words
         if cascade.perplexity is not None and held.text:
             reader = self._books.settings.tier(upper[-1])
-            found = await self._look.reading(ride.call, reader, held.text)
+            found = await self._look.reading(ride.call, reader, held.text, held.attempt.number)
             if found is not None and found > cascade.perplexity:
                 return f"perplexity {found:.1f} to {reader.name}, above {cascade.perplexity:g}"
         return ""
@@ -221,7 +235,7 @@ class Pipeline:
         reply = settle(ride, held.attempt, body, self._store)
         if not call.stream:
             return reply
-        cost = held.attempt.cost_usd_micros(held.usage)
+        cost = held.attempt.cost_usd_micros(held.usage) + ride.earlier()
         sent = headers(call, ride.decision, held.attempt.tier, cache=ride.miss.result)
         return Reply(200, self._played(call, held.attempt, body, ride.miss.result, cost), sent)
 
@@ -239,8 +253,14 @@ class Pipeline:
         first: Kind = Kind.ANSWER,
         number: int = 0,
     ) -> Reply | Result:
-        """Try the decided tier, another replica of it, then the fallbacks."""
+        """Try the decided tier, another replica of it, then the fallbacks.
+
+        A tier that refused is no failure: a later one that failed is what the client is told of. A
+        try after one that may have made something needs a reservation of its own.
+        """
         failure: HansomError | None = None
+        refused: dict[str, BadRequest] = {}
+        spent = False
         places = (ride.decision.tier, *ride.decision.fallbacks)
         for place, name in enumerate(places):
             replicas, failed, gone = self._tiers[name], frozenset[str](), False
@@ -248,10 +268,13 @@ class Pipeline:
                 # A tier whose last replica was just taken away is woken again.
                 if failed and not replicas.left(failed) and not (gone and replicas.waking):
                     break
+                if spent and not await self._books.purse.again(ride.call.call_id):
+                    assert failure is not None
+                    raise failure
                 kind = Kind.RETRY if nth else Kind.FALLBACK if place else first
                 tier = self._books.settings.tier(name)
                 if kind is Kind.FALLBACK:
-                    ride = fallen_back(ride, name)
+                    ride = fallen_back(ride, name, refused.get(places[place - 1]))
                 attempt = Attempt(self._books, ride.call, ride.decision, tier, kind, number)
                 number += 1
                 try:
@@ -259,9 +282,15 @@ class Pipeline:
                 except ReplicaFailed as error:
                     failed |= {error.replica_id}
                     failure, gone = error.cause, error.gone
-                except (Unavailable, ContextTooLong) as error:
+                    spent = not isinstance(failure, Unavailable)  # which is said before any work
+                except Unavailable as error:
                     failure = failure or error
                     break
+                except (ContextTooLong, NotSupported) as error:
+                    refused[name] = error
+                    break
+        if failure is None and refused:
+            raise refused_by_all(refused)
         raise failure or EngineFailed("No tier could be tried.")
 
     def _key(self, call: Call) -> str:
@@ -313,6 +342,8 @@ class Pipeline:
         facts = AnswerFacts(200, reasons, len(body))
         if not storable(facts, max_bytes=settings.max_answer_bytes).store:
             return
+        if attempt.tier.name in call.output_caps and "length" in reasons:
+            return  # cut for this caller's budget, not for those who ask the same
         answer = CachedAnswer(
             body=body,
             tier=attempt.tier.name,
@@ -327,13 +358,6 @@ class Pipeline:
         task.add_done_callback(self._writes.discard)
         if self._semantic is not None:
             self._semantic.keep(call, key, body, ttl_s)
-
-
-def fallen_back(ride: Ride, tier: str) -> Ride:
-    """The same ride with a reason that says which tier failed and which stands in."""
-    decision = ride.decision
-    reason = f"{decision.reason}; {decision.tier} failed: {tier} instead"
-    return replace(ride, decision=replace(decision, tier=tier, code="fallback", reason=reason))
 
 
 async def _once(block: bytes) -> AsyncGenerator[bytes, None]:

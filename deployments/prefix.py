@@ -12,13 +12,13 @@ text without log-probabilities) nothing is held longer than it takes to see that
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from cache.replay import DONE, assemble
-from core.call import Call, Endpoint, Usage
+from core.call import Call, Usage
 from core.errors import HansomError
 from core.settings import Settings
 from deployments.attempt import Attempt
@@ -116,10 +116,8 @@ class HeldStream:
 
     @property
     def usage(self) -> Usage:
-        """Tokens so far; of several choices an engine's running usage tells only one."""
-        told = self._relay.usage
-        made = sum(choice.tokens for choice in self._choices.values())
-        return replace(told, output_tokens=max(told.output_tokens, made))
+        """Tokens so far."""
+        return self._relay.usage
 
     @property
     def passed(self) -> str:
@@ -165,12 +163,16 @@ class HeldStream:
         ride, first = self.seen.because(words), b"".join(self._shown)
         return await pass_on(ride, self.attempt, self._source, self._relay, first, store)
 
-    def give_up(self) -> int:
-        """Stop the engine and settle the attempt as one that was not given; its cost, micro-USD."""
+    def give_up(self) -> None:
+        """Stop the engine and settle the attempt as one that was not given."""
         self.stop()
         cache, usage = self._ride.miss.result, self.usage
         self.attempt.close(Outcome.SUCCESS, usage, cache=cache, served=False, cut=not self.whole)
-        return self.attempt.cost_usd_micros(usage)
+
+    def cost_usd_micros(self) -> int:
+        """Give it up, if it is not yet; what its line says that it cost."""
+        self.give_up()
+        return self.attempt.final_usd_micros()
 
     def stop(self) -> None:
         """Leave the engine, which ends its work."""
@@ -181,7 +183,7 @@ class HeldStream:
         events = await self._source.events()
         for event in split(events):
             self._note(event)
-        self._shown.append(fed(self._relay, self._source.shown(events)))
+        self._shown.append(fed(self._relay, self._source.shown(events), self.attempt.tier.name))
         return events
 
     def _note(self, event: bytes) -> None:
@@ -215,7 +217,7 @@ class HeldStream:
 
 def may_watch(call: Call) -> bool:
     """Whether a stream's log-probabilities are those of its answer: an echo's are the prompt's."""
-    return call.endpoint is Endpoint.CHAT or not call.body.get("echo")
+    return not call.asked.echo
 
 
 def watching(asked: Call, settings: Settings, store: Store) -> Begun[HeldStream]:

@@ -40,12 +40,14 @@ class Place:
     """What a request was granted; `end` must be called when it is over, and never raises.
 
     `budget_left` is the share of its tightest hard budget, `warning` what a response header says
-    of soft ones, empty when there is nothing to say.
+    of soft ones, empty when there is nothing to say. `binding` says that what was granted must not
+    be exceeded: a hard limit of tokens or money rests on it.
     """
 
     end: Callable[[], None] = _nothing
     budget_left: float | None = None
     warning: str = ""
+    binding: bool = False
 
 
 NO_PLACE = Place()
@@ -65,6 +67,17 @@ class Purse:
         """
         del visit, worst
         return NO_PLACE
+
+    async def again(self, call_id: str) -> bool:
+        """Grant as much again, for a try after one that may have used the first; False: no room."""
+        del call_id
+        return True
+
+    def hold(self, call_id: str) -> None:
+        """Keep what that call was granted beyond its end, until `release`. Never raises."""
+
+    def release(self, call_id: str) -> None:
+        """What it was held for is over. Never raises."""
 
     def begun(self, call_id: str) -> None:
         """An attempt of that call has begun: a line of it will come. Never raises."""

@@ -3,12 +3,17 @@
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 
+import orjson
+
 from core.call import Call, Decision
+from core.errors import HansomError
 from core.money import usd
 from core.settings import Tier
 
 JSON = "application/json"
 SSE = "text/event-stream; charset=utf-8"
+STREAMED = {"content-type": SSE, "cache-control": "no-cache", "x-accel-buffering": "no"}
+"""Headers of every stream; nginx would otherwise hold tokens back until its buffer is full."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +29,24 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+def error_reply(error: HansomError) -> Reply:
+    """An error as OpenAI's clients expect it."""
+    sent = {"content-type": JSON}
+    if error.status == 401:
+        sent["www-authenticate"] = 'Bearer realm="hansom"'
+    if error.status == 415:
+        sent["accept-encoding"] = "gzip, deflate"
+    if error.retry_after_s is not None:
+        sent["retry-after"] = str(error.retry_after_s)
+    return Reply(error.status, orjson.dumps(error.body()), sent)
+
+
 def headers(
     call: Call, decision: Decision, tier: Tier, *, cache: str, cost_usd_micros: int | None = None
 ) -> dict[str, str]:
     """The headers of one answer; a stream's cost comes at its end (`closing_object`)."""
     sent = {
-        "content-type": SSE if call.stream else JSON,
+        **(STREAMED if call.stream else {"content-type": JSON}),
         "x-hansom-tier": tier.name,
         "x-hansom-model": tier.model,
         "x-hansom-route-reason": f"{decision.code}; {decision.reason}",
@@ -39,9 +56,7 @@ def headers(
         sent["x-hansom-difficulty"] = f"{decision.difficulty:.4f}"
     if decision.version:
         sent["x-hansom-router"] = decision.version
-    if call.stream:
-        sent["cache-control"] = "no-cache"
-    elif cost_usd_micros is not None:
+    if not call.stream and cost_usd_micros is not None:
         sent["x-hansom-cost-usd"] = usd(cost_usd_micros)
     return sent
 

@@ -28,7 +28,7 @@ from core.routing import RouterMemory
 from deployments.memory import Memory
 from deployments.near import Found, Kept, Neighbourhood
 from router.conversation import Conversation, read
-from router.embed import MiniLM
+from router.embed import Embedded, MiniLM
 from router.features import of_conversation
 from router.memory import Lesson, Seen, taught
 from router.score import Score, Scorer
@@ -132,10 +132,12 @@ class Router:
             self._start(self._remember(self._memory, tenant, request_id, seen))
         return score
 
-    async def near(self, scope_key: str, text: str, level: str, delta: float, draw: float) -> Found:
+    async def near(
+        self, scope_key: str, text: str, level: str, delta: float, draw: float, doubts: bool = False
+    ) -> Found:
         """What of a scope may serve a text (`deployments.near`)."""
         assert self._near is not None
-        return await self._near.look_up(scope_key, text, level, delta, draw)
+        return await self._near.look_up(scope_key, text, level, delta, draw, doubts)
 
     async def keep(self, kept: Kept) -> bool:
         """Let an answer be found by other words."""
@@ -168,8 +170,8 @@ class Router:
             tenant, request_id, head, right
         )
 
-    async def embed(self, texts: list[str]) -> tuple[list[list[float]], int]:
-        """Unit vectors of 384 numbers, one a text, and the tokens they took."""
+    async def embed(self, texts: list[str]) -> Embedded:
+        """Unit vectors of 384 numbers, one a text, and the tokens that each took."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._embed, texts)
 
     async def version(self) -> str:
@@ -244,7 +246,6 @@ class Router:
         row: NDArray[np.float32] = self._embedder.embed([text])[0]
         return row
 
-    def _embed(self, texts: list[str]) -> tuple[list[list[float]], int]:
+    def _embed(self, texts: list[str]) -> Embedded:
         self._embedded.inc(len(texts))
-        vectors = self._embedder.embed(texts)
-        return vectors.tolist(), sum(self._embedder.count_tokens(text) for text in texts)
+        return self._embedder.embed_counted(texts)

@@ -124,6 +124,14 @@ def families(records: Mapping[str, Record]) -> list[Metric]:
         "hansom_scale_start_seconds", "Seconds that a replica takes to start, as learned.",
         labels=["tier"],
     )  # fmt: skip
+    within = GaugeMetricFamily(
+        "hansom_scale_attainment_ratio", "Share of calls within the SLO, as the policy counts it.",
+        labels=["tier"],
+    )  # fmt: skip
+    level = GaugeMetricFamily(
+        "hansom_scale_headroom_level", "Room beyond the load: 0 is what the settings ask for.",
+        labels=["tier"],
+    )  # fmt: skip
     errors = CounterMetricFamily(
         "hansom_scale_errors", "Decisions that failed; the number of replicas stayed.",
         labels=["tier"],
@@ -139,4 +147,7 @@ def families(records: Mapping[str, Record]) -> list[Metric]:
         if "wanted" in record:
             wanted.add_metric([tier], record["wanted"]["replicas"])
             age.add_metric([tier], record["lead_s"])
-    return [wanted, age, errors, codes]
+            level.add_metric([tier], record.get("headroom_level", 0.0))
+        if record.get("within_share") is not None:
+            within.add_metric([tier], record["within_share"])
+    return [wanted, age, within, level, errors, codes]

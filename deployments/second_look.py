@@ -1,35 +1,42 @@
-"""What the cascade may ask besides: the small model once more, and the large model's reading.
+"""Questions beside an answer: a second sample, a reading of it, a check, a pair of prompts.
 
-Promises: each question is one request and one ledger line of kind `classifier`; a failure or a
-strange answer is no opinion, never an error; both are off unless the settings turn them on.
+Promises: each question is one request and one ledger line of kind `classifier` or `shadow`; a
+failure or a strange answer is no opinion, never an error.
 Not covered: more than one second sample, and answers of several choices.
 """
 
 import asyncio
+import math
 from collections.abc import Mapping
 from typing import Any
 
+from cache.question import question
 from core.call import Call, Decision, Usage
 from core.errors import HansomError
 from core.settings import Tier
 from deployments.aside import asked
 from deployments.attempt import Attempt, Books
 from deployments.board import conversation
+from deployments.generate import output_cap
 from deployments.handles import TierReplicas
+from deployments.judge import yes_or_no, yes_share
 from deployments.stream import parse_usage
 from ledger.line import Kind, Outcome
+from ledger.worst_case import default_tokens
 from router.uncertainty import perplexity
 
 # Their lines' places, beyond every attempt to answer and beside `deployments.judge`.
-_SAMPLE, _READING, _AGAIN = 1001, 1002, 1003
+_SAMPLE, _READING, _AGAIN, _VERDICT = 1001, 1002, 1003, 1004
+# Each attempt that is judged has places of its own.
+_QUESTIONS = 10
 # What they are in the ledger, and why they were asked.
 _KINDS = {
     _SAMPLE: (Kind.CLASSIFIER, "cascade"),
     _READING: (Kind.CLASSIFIER, "cascade"),
     _AGAIN: (Kind.SHADOW, "check"),
+    _VERDICT: (Kind.CLASSIFIER, "cache_verify"),
 }
 _SAMPLE_TEMPERATURE = 0.8
-_LIMITS = ("max_tokens", "max_completion_tokens", "stop")
 
 
 class SecondLook:
@@ -39,25 +46,33 @@ class SecondLook:
         self._books = books
         self._tiers = tiers
 
-    async def sample(self, call: Call, tier: Tier) -> str | None:
-        """Another answer of the same tier, at a temperature that lets it differ."""
+    async def sample(self, call: Call, tier: Tier, judged: int = 0) -> str | None:
+        """Another answer of the same tier, at a temperature that lets it differ.
+
+        Number `judged` of the call's attempts is the one to compare it with.
+        """
         asking: dict[str, Any] = {
             "messages": conversation(call),
             "temperature": _SAMPLE_TEMPERATURE,
-            **{name: call.body[name] for name in _LIMITS if name in call.body},
+            **{name: call.body[name] for name in ("stop",) if name in call.body},
+            **_output_limit(call, tier),
         }
-        answer = await self._ask(call, tier, asking, _SAMPLE, "a second answer is compared")
+        why = "a second answer is compared"
+        answer = await self._ask(call, tier, asking, _SAMPLE, why, judged)
         return _content(answer)
 
     async def again(self, call: Call, tier: Tier) -> str | None:
         """The same once more, beside the request: what a check of a cached answer compares with."""
         left_out = ("model", "stream", "stream_options")
         asking = {name: value for name, value in call.body.items() if name not in left_out}
+        asking |= output_cap(call, tier)
         answer = await self._ask(call, tier, asking, _AGAIN, "a served answer is checked")
         return _content(answer)
 
-    async def reading(self, call: Call, tier: Tier, text: str) -> float | None:
+    async def reading(self, call: Call, tier: Tier, text: str, judged: int = 0) -> float | None:
         """The perplexity of `text` as this tier's answer: one prefill, and one token thrown away.
+
+        `text` is what attempt number `judged` answered.
 
         Cross-model perplexity (arXiv 2603.25450): a large model that is surprised by the small
         one's answer is a better sign of a mistake than the small one's own doubts.
@@ -70,22 +85,47 @@ class SecondLook:
             "max_tokens": 1,
             "temperature": 0,
         }
-        answer = await self._ask(call, tier, asking, _READING, "reads the cheaper answer")
+        why = "reads the cheaper answer"
+        answer = await self._ask(call, tier, asking, _READING, why, judged)
         try:
             found = last_logprobs((answer or {}).get("prompt_logprobs") or [], text)
         except (LookupError, TypeError, ValueError, AttributeError):
             return None
         return perplexity(found) if found else None
 
+    async def serves_too(
+        self, call: Call, tier: Tier, cached: str, query: str, timeout_s: float
+    ) -> float | None:
+        """P(the answer to `cached` serves `query`) by this tier, in [0, 1]; one prefill, one token.
+
+        None without an answer within `timeout_s`, and for one that is neither yes nor no.
+        """
+        asking, why = yes_or_no(question(cached, query)), "asked whether a cached answer serves"
+        answer = await self._ask(call, tier, asking, _VERDICT, why, most_s=timeout_s)
+        try:
+            return yes_share(answer) if answer else None
+        except (LookupError, TypeError, ValueError, AttributeError):
+            return None
+
     async def _ask(
-        self, call: Call, tier: Tier, question: Mapping[str, Any], number: int, why: str
+        self,
+        call: Call,
+        tier: Tier,
+        asking: Mapping[str, Any],
+        which: int,
+        why: str,
+        judged: int = 0,
+        most_s: float = math.inf,
     ) -> dict[str, Any] | None:
-        kind, code = _KINDS[number]
+        """`judged` is the number of the attempt that it is about."""
+        kind, code = _KINDS[which]
+        number = which + _QUESTIONS * judged
         attempt = Attempt(self._books, call, Decision(tier.name, code, why), tier, kind, number)
         outcome, usage, answer = Outcome.ERROR, Usage(), None
         try:
-            body = {"model": tier.model, **question}
-            answer = await asked(attempt, self._tiers[tier.name], body, attempt.left_s(call))
+            body = {"model": tier.model, **asking}
+            left_s = min(attempt.left_s(call), most_s)
+            answer = await asked(attempt, self._tiers[tier.name], body, left_s)
             usage, outcome = parse_usage(answer.get("usage")), Outcome.SUCCESS
         except (HansomError, OSError, ValueError, AttributeError):
             pass  # the line says that it failed; the judge goes without
@@ -95,6 +135,12 @@ class SecondLook:
         finally:
             attempt.close(outcome, usage, served=False)
         return answer
+
+
+def _output_limit(call: Call, tier: Tier) -> dict[str, int]:
+    """As much as a choice of the call's own answer may have."""
+    told = call.asked.max_output_tokens or default_tokens(call, tier)
+    return output_cap(call, tier) if told is None else {"max_tokens": told}
 
 
 def _content(answer: Mapping[str, Any] | None) -> str | None:

@@ -1,18 +1,16 @@
-"""The semantic cache as the gateway sees it: who may be looked up, what is served, what is checked.
+"""The semantic cache as the gateway sees it: who may be looked up, and what is served.
 
 Promises: a look-up ends within its deadline, and whatever goes wrong is a miss with a named reason
-in the metrics. A share of the served hits, chosen at random, is generated anyway beside the
-request, compared, and counted against the error budget of its tenant and domain, which makes the
-cache stricter or switches it off there, and says so. Nobody waits for a check.
-Not covered: finding and judging entries (`deployments.near`).
+in the metrics. With `cache.verify` a model is asked about what the trees refuse
+(`deployments.verdicts`); a request waits for it only with `cache.verify_wait`.
+Not covered: finding and judging entries (`deployments.near`), checks of what was served and the
+error budget (`deployments.semantic_checks`).
 """
 
 import asyncio
 import hashlib
 import logging
 import random
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,31 +18,29 @@ import orjson
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 
-from cache.budget import Budget, Level, Source, level, sampling
+from cache.budget import Level
+from cache.consensus import Served as Reason
 from cache.exact import CachedAnswer, ExactCache
 from cache.key import owner
 from cache.scope import Scope, scope
+from cache.semantic import entry_id
 from core import log
 from core.call import Call, Endpoint
 from deployments import trace
 from deployments.attempt import Books
 from deployments.near import UNAVAILABLE, Found, Kept
+from deployments.semantic_checks import Again, Checks, Standing
 from deployments.served import Budgets, Served
+from deployments.verdicts import Doubted, Verdicts, agreed, alias
 from router.cascade import normalise_final
 
 _logger = logging.getLogger("hansom.cache")
-# What a tier says to the same call, asked once more.
-Again = Callable[[Call, str], Awaitable[str | None]]
 # Longer texts are embedded by head and tail: what differs in the middle would not be seen.
 _MAX_CHARS = 1000
 # Fields under which an answer is more than its words, or no answer at all.
-_NEVER_WITH = ("tools", "functions", "logprobs", "audio", "modalities")
+_NEVER_WITH = ("audio", "modalities")
 # Vectors of another embedder, or of other numbers, must never meet.
 _EMBEDDER = "all-MiniLM-L6-v2-int8"
-_MAX_TASKS, _MAX_PROBES = 64, 256
-_PATIENCE_S = 10.0
-# A caller who says that an answer is this right says that it is right.
-_RIGHT = 0.5
 LATE = "late"
 _FAILURES_TO_OPEN, _OPEN_S = 5, 5.0
 
@@ -83,10 +79,9 @@ def answer_key(text: str) -> str:
 
 def scope_of(call: Call, owner: str, version: str) -> Scope | None:
     """The scope of a call of this owner under an answer version; None where words are not all."""
-    body = call.body
-    if call.endpoint is not Endpoint.CHAT or body.get("n") not in (None, 1):
-        return None
-    if any(body.get(name) for name in _NEVER_WITH):
+    body, asked = call.body, call.asked
+    several = call.endpoint is not Endpoint.CHAT or asked.choices > 1
+    if several or asked.tools or asked.logprobs or any(body.get(one) for one in _NEVER_WITH):
         return None
     found = scope(
         body,
@@ -102,7 +97,10 @@ def _told(found: tuple[Hit | None, str]) -> trace.Attributes:
 
 
 class Semantic:
-    """One per gateway replica. `again` asks a tier the same once more and gives its words."""
+    """One per gateway replica. `again` asks a tier the same once more and gives its words.
+
+    Without `verdicts` what the trees refuse is a miss.
+    """
 
     def __init__(
         self,
@@ -112,17 +110,18 @@ class Semantic:
         budgets: Budgets,
         version: str,
         again: Again,
+        verdicts: Verdicts | None = None,
     ) -> None:
         self._books = books
         self._router = router
         self._exact = exact
-        self._budgets = budgets
         self._version = version
-        self._again = again
+        self._checks = Checks(books, router, budgets, again)
+        self._verdicts = verdicts
         self._failures = 0
         self._asked_again_s = 0.0
-        self._probes: OrderedDict[str, Served] = OrderedDict()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.feedback = self._checks.feedback
+        self.settled, self.close = self._checks.settled, self._checks.close
 
     def scope_of(self, call: Call) -> Scope | None:
         """The scope of a call that may be served by other words, or None."""
@@ -137,6 +136,8 @@ class Semantic:
         if asked is None:
             return None
         hit, reason = await self._in_time(call, asked, max_age_s)
+        if hit is None and self._verdicts is not None and self._verdicts.waits:
+            hit, reason = await self._judged(call, self._verdicts, max_age_s, reason)
         self._books.metrics.semantic.labels(reason).inc()
         return hit
 
@@ -156,31 +157,12 @@ class Semantic:
             ttl_s=ttl_s,
             cap=self._books.settings.cache.semantic_entries,
         )
-        self._start(self._tell(self._router.keep, kept))
-        if (probed := self._probes.pop(call.call_id, None)) is not None:
-            self._start(self._compare(call, probed, text))
-
-    async def feedback(self, tenant: str, request_id: str, right: float) -> bool:
-        """Take a caller's word on a semantic hit; False when it was none of this tenant's."""
-        served = await self._budgets.served(tenant, request_id)
-        if served is None:
-            return False
-        same = right >= _RIGHT
-        await self._tell(self._router.learn, served.scope_key, served.entry, served.cosine, same)
-        await self._count(served, wrong=not same, source=Source.FEEDBACK)
-        return True
-
-    async def settled(self) -> None:
-        """Wait for what nobody waits for: entries, checks, counts."""
-        while self._tasks:
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def close(self) -> None:
-        """End what is under way."""
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._budgets.close()
+        doubted = self._verdicts.take(call) if self._verdicts else None
+        if doubted is None:
+            self._checks.start(self._checks.tell(self._router.keep, kept))
+        else:
+            self._checks.held(call, self._agree(call, kept, doubted))
+        self._checks.answered(call, text)
 
     def _owner(self, call: Call) -> str:
         scope_ = self._books.settings.cache.scope
@@ -206,35 +188,86 @@ class Semantic:
     async def _look_up(
         self, call: Call, asked: Scope, max_age_s: float | None
     ) -> tuple[Hit | None, str]:
-        budget = Budget(self._books.settings.cache.rules(call.tenant, call.domain).wrong_share)
-        state = await self._budgets.state(self._owner(call), call.domain)
-        now = level(state, budget)
-        off = now is Level.OFF
-        found = await self._near(call, asked, Level.STRICT if off else now, budget.limit)
-        if not found.serves:
-            return None, found.reason
+        standing = await self._standing(call)
+        now = standing.level
+        at = Level.STRICT if now is Level.OFF else now
+        found = await self._near(call, asked, at, standing.budget.limit)
+        if found.serves:
+            return await self._serve(call, asked, found, standing, max_age_s)
+        if found.doubt and self._verdicts and now is not Level.OFF:
+            self._verdicts.note(call, Doubted(asked, found.doubt, now))
+        return None, found.reason
+
+    async def _judged(
+        self, call: Call, verdicts: Verdicts, max_age_s: float | None, reason: str
+    ) -> tuple[Hit | None, str]:
+        """Serve the entry that the trees refused if the model says yes; the call waits for it."""
+        doubted = verdicts.take(call)
+        if doubted is None or await self._exact.gone(doubted.doubt.exact_key):
+            return None, reason
+        sure = await verdicts.yes(call, doubted)
+        if sure is None:
+            return None, reason
+        doubt = doubted.doubt
+        found = Found(Reason.JUDGED.value, sure, doubt.cosine, doubt.entry, doubt.exact_key)
+        rules = self._books.settings.cache.rules(call.tenant, call.domain)
+        now_s, cap = self._books.clock.wall_s(), self._books.settings.cache.semantic_entries
+        kept = alias(doubted, call.cache_tags, now_s, rules.ttl_s, cap)
+        standing = await self._standing(call)
+        return await self._serve(call, doubted.scope, found, standing, max_age_s, kept)
+
+    async def _agree(self, call: Call, kept: Kept, doubted: Doubted) -> None:
+        """Keep an entry; if the model says yes, let it agree with the one that did not serve."""
+        assert self._verdicts is not None
+        await self._checks.tell(self._router.keep, kept)
+        if await self._verdicts.yes(call, doubted) is None:
+            return
+        if not await self._exact.gone(kept.exact_key):  # or a purge would be undone
+            await self._checks.tell(self._router.keep, agreed(kept, doubted.doubt))
+
+    async def _standing(self, call: Call) -> Standing:
+        limit = self._books.settings.cache.rules(call.tenant, call.domain).wrong_share
+        return await self._checks.standing(self._owner(call), call.domain, limit)
+
+    async def _serve(
+        self,
+        call: Call,
+        asked: Scope,
+        found: Found,
+        standing: Standing,
+        max_age_s: float | None,
+        then_keep: Kept | None = None,
+    ) -> tuple[Hit | None, str]:
+        """The answer of an entry; where the budget is spent, only a comparison with a fresh one.
+
+        `then_keep` is an entry for the same answer, to be kept unless a check finds it wrong.
+        """
         answer = await self._exact.get(found.exact_key, max_age_s)
         text = words_of(answer.body) if answer else None
         if answer is None or text is None:
-            self._start(self._forget_if_gone(asked.key, found))
+            self._checks.start(self._forget_if_gone(asked.key, found))
             return None, "answer_gone"
-        share = sampling(state, budget)
+        same_words = found.reason == Reason.SAME_TEXT or found.entry == entry_id(asked.text)
+        own = entry_id(then_keep.text) if then_keep else found.entry if same_words else ""
         served = Served(
-            asked.key, found.entry, found.cosine, self._owner(call), call.domain, now.value,
-            budget.limit, share, text, answer.tier,
+            asked.key, found.entry, found.cosine, self._owner(call), call.domain,
+            standing.level.value, standing.budget.limit, standing.share, text, answer.tier,
+            own,
         )  # fmt: skip
-        if off:
-            self._probe(call, served)
+        if standing.level is Level.OFF:
+            self._checks.probe(call, served)
             return None, "switched_off"
-        if len(self._tasks) < _MAX_TASKS:
-            self._start(self._after(call, served, checked=random.random() < share))
+        if not self._checks.busy:
+            self._checks.follow(call, served, then_keep, checked=random.random() < standing.share)
         return Hit(answer, found), found.reason
 
     async def _near(self, call: Call, asked: Scope, at: Level, delta: float) -> Found:
+        rules = self._books.settings.cache.rules(call.tenant, call.domain)
         try:
             found: Found = await self._router.near.remote(
-                asked.key, asked.text, at.value, delta, random.random()
-            )
+                asked.key, asked.text, at.value, delta, random.random(),
+                rules.verify != "off",
+            )  # fmt: skip
             return found
         except (RayError, RayServeException) as error:
             log.event(
@@ -246,51 +279,4 @@ class Semantic:
     async def _forget_if_gone(self, scope_key: str, found: Found) -> None:
         """An answer that only came late is no reason to lose the way to it."""
         if await self._exact.gone(found.exact_key):
-            await self._tell(self._router.forget, scope_key, [found.entry])
-
-    def _probe(self, call: Call, served: Served) -> None:
-        """Compare a hit that is not served with what the call is answered instead."""
-        self._probes[call.call_id] = served
-        if len(self._probes) > _MAX_PROBES:
-            self._probes.popitem(last=False)
-
-    async def _after(self, call: Call, served: Served, *, checked: bool) -> None:
-        """Remember who was served what; and generate the answer all the same, if it was drawn."""
-        await self._budgets.remember(call.tenant, call.request_id, served)
-        if checked and (fresh := await self._again(call, served.tier)) is not None:
-            await self._compare(call, served, fresh)
-
-    async def _compare(self, call: Call, served: Served, fresh: str) -> None:
-        same = await self._tell(
-            self._router.compare, served.scope_key, served.entry, served.cosine, served.text, fresh
-        )
-        result = {True: "same", False: "other"}.get(same, "unclear")
-        self._books.metrics.semantic_checks.labels(result).inc()
-        wrong = None if same is None else not same
-        await self._count(served, wrong=wrong, source=Source.CHECK)
-        if same is False:
-            log.event(
-                _logger, "semantic_hit_wrong", request_id=call.request_id, entry=served.entry,
-                cosine=round(served.cosine, 4), level=served.level,
-            )  # fmt: skip
-
-    async def _count(self, served: Served, *, wrong: bool | None, source: Source) -> None:
-        change = await self._budgets.count(served, wrong=wrong, source=source)
-        if change is not None:
-            log.event(
-                _logger, "semantic_level_changed", domain=change.name, before=change.before.value,
-                after=change.after.value, reason=change.reason,
-            )  # fmt: skip
-
-    async def _tell(self, method: Any, *given: object) -> Any:
-        """Ask the router something that nobody waits for; None when it is away."""
-        try:
-            async with asyncio.timeout(_PATIENCE_S):
-                return await method.remote(*given)
-        except (TimeoutError, RayError, RayServeException):
-            return None
-
-    def _start(self, work: Coroutine[Any, Any, Any]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+            await self._checks.tell(self._router.forget, scope_key, [found.entry])

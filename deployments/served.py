@@ -14,7 +14,9 @@ from cache.budget import Change, Source, State
 class Served(msgspec.Struct, frozen=True, array_like=True):
     """A hit as it must be known to judge it later; `share` is that of hits like it checked.
 
-    `text` is the answer, for a comparison at once; what is remembered for feedback has none.
+    `text` is the answer, for a comparison at once; what is remembered for feedback has none. `own`
+    is the entry that stands for the request's very words: it goes when it proves wrong, because
+    equal words are served without a look at the entry's outcomes.
     """
 
     scope_key: str
@@ -27,6 +29,7 @@ class Served(msgspec.Struct, frozen=True, array_like=True):
     share: float
     text: str
     tier: str
+    own: str = ""
 
 
 class Budgets(Protocol):

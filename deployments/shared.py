@@ -48,9 +48,7 @@ class Sharing:
         """The answer of the key's one generation; raises `HansomError` for the client."""
         assert miss.store_key is not None  # what may not be stored is not shared
         generation = _Generation(self._books, call, miss, self._alone)
-        # Nobody who waits for an answer now gets into a flight that waits behind others.
-        key = miss.store_key if call.lane is Lane.INTERACTIVE else f"{miss.store_key}:{call.lane}"
-        seat = self._flights.join(key, generation.lead)
+        seat = self._flights.join(_flight(call, miss.store_key), generation.lead)
         rider = _Rider(self._books, call, seat)
         try:
             if call.stream:
@@ -88,6 +86,17 @@ class Sharing:
         await anext(body)  # closing a generator that never began would leave no seat
         tier = self._books.settings.tier(rider.decision.tier)
         return Reply(200, body, headers(call, rider.decision, tier, cache=rider.cache))
+
+
+def _flight(call: Call, store_key: str) -> str:
+    """Who flies together: those who ask the same, in one lane, and under one bound.
+
+    Nobody who waits for an answer now gets into a flight that waits behind others, and nobody's
+    answer ends where another caller's budget does.
+    """
+    key = store_key if call.lane is Lane.INTERACTIVE else f"{store_key}:{call.lane}"
+    caps = sorted(call.output_caps.items())
+    return f"{key}:{caps}" if caps else key
 
 
 class _Generation:

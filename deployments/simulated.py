@@ -20,13 +20,16 @@ from prometheus_client import Gauge, generate_latest
 
 from autoscale.observe import Report
 from core.call import Usage
+from core.capability import Capabilities
 from core.metrics import new_registry
+from core.scaling import Slo
 from core.settings import SimulatedEngine
 from deployments.caller import Caller, CallerLeft
 from deployments.load import LoadTeller, Queue, Totals
 from deployments.meter import Meter, request_id
 from deployments.simulated_play import Play
 from deployments.simulated_slots import Slots
+from deployments.slo_count import SloCount
 
 _HEADERS_SSE = [(b"content-type", b"text/event-stream; charset=utf-8")]
 _HEADERS_JSON = [(b"content-type", b"application/json")]
@@ -36,7 +39,7 @@ _MAX_BODY_BYTES = 1 << 30  # the gateway's limit is the one that counts
 class Simulated:
     """One simulated engine, as an ASGI application."""
 
-    def __init__(self, settings: SimulatedEngine, model: str) -> None:
+    def __init__(self, settings: SimulatedEngine, model: str, kept: SloCount | None = None) -> None:
         self._settings = settings
         self._model = model
         self._slots = Slots(settings.max_concurrent)
@@ -56,7 +59,9 @@ class Simulated:
         self._batch_running = self._batch_waiting = self._batch_tokens = 0
         self._seen = Totals()
         self.meter = Meter(self._app)
-        self._teller = LoadTeller(self.meter)
+        self.meter.capabilities = Capabilities(context_tokens=settings.context_tokens)
+        self._kept = kept or SloCount(Slo())
+        self._teller = LoadTeller(self.meter, self._kept)
         self._counters = Counters(settings.counters)
 
     async def start(self) -> Meter:
@@ -118,7 +123,7 @@ class Simulated:
     async def _answer(self, caller: Caller, path: str, send: Any, id: str) -> None:
         body = orjson.loads(await caller.body(_MAX_BODY_BYTES))
         play = Play(body, self._settings, self._model, chat=path.endswith("chat/completions"))
-        if play.prompt_tokens + play.output_tokens > self._settings.context_tokens:
+        if play.longest_tokens > self._settings.context_tokens:
             await _reply(send, 400, play.too_long(self._settings.context_tokens))
             return
         if play.stream or self._settings.ttft_s or self._settings.tpot_s or self._slots.locked():
@@ -149,7 +154,7 @@ class Simulated:
         play.began_s = time.monotonic()
         self._running += 1
         self._batch_running += play.batch
-        self._held_tokens += play.prompt_tokens + play.output_tokens
+        self._held_tokens += play.held_tokens
         try:
             if play.stream:
                 await self._stream(play, send)
@@ -166,7 +171,7 @@ class Simulated:
         finally:
             self._running -= 1
             self._batch_running -= play.batch
-            self._held_tokens -= play.prompt_tokens + play.output_tokens
+            self._held_tokens -= play.held_tokens
             self._slots.release()
 
     async def _pace(self, play: Play, tokens: int) -> None:
@@ -184,8 +189,9 @@ class Simulated:
             return play.output_tokens
         return min(play.output_tokens, 1 + int(passed_s / self._settings.tpot_s))
 
-    def _count(self, play: Play, made: int) -> None:
-        """Add what was made since the last time to the engine's counters."""
+    def _count(self, play: Play, each: int) -> None:
+        """Add what every choice has made since the last time to the engine's counters."""
+        made = each * play.sequences
         if made > play.made:
             self._counters.add(0 if play.made else play.prompt_tokens, made - play.made)
             play.made = made
@@ -201,17 +207,24 @@ class Simulated:
             ttft_s=seen.ttft_s + (0.0 if play.batch else play.first_s - play.started_s),
             first_tokens=seen.first_tokens + (not play.batch),
         )
+        if not play.batch:
+            self._kept.began(play.id, play.prompt_tokens, play.first_s - play.started_s)
 
     def _ended(self, play: Play) -> None:
         """It is over, however it went."""
+        now_s = time.monotonic()
+        first_s = now_s if play.first_s is None else play.first_s
+        tpot_s = None if play.first_s is None else (now_s - first_s) / max(1, play.made - 1)
+        if not play.batch:
+            self._kept.ended(play.id, play.prompt_tokens, first_s - play.started_s, tpot_s)
         if play.first_s is None:
             self._waiting_tokens -= play.prompt_tokens
-        elif play.made > 1:
+        elif (each := play.made // play.sequences) > 1:
             seen = self._seen
             self._seen = replace(
                 seen,
-                tpot_s=seen.tpot_s + time.monotonic() - play.first_s,
-                later_tokens=seen.later_tokens + play.made - 1,
+                tpot_s=seen.tpot_s + now_s - play.first_s,
+                later_tokens=seen.later_tokens + each - 1,
             )
 
     async def _stream(self, play: Play, send: Any) -> None:
@@ -228,7 +241,7 @@ class Simulated:
             if made == 1:
                 self._prefilled(play)
             self._count(play, made)
-            yield play.chunk(made)
+            yield play.chunks(made)
         yield play.closing()
         if play.include_usage:
             yield play.usage_chunk()

@@ -1,4 +1,8 @@
-"""One request that a simulated engine plays, in vLLM's OpenAI protocol."""
+"""One request that a simulated engine plays, in vLLM's OpenAI protocol.
+
+As in vLLM, the usage at the end has each prompt once and the output of all choices, and the running
+usage of an event is that of the event's choice alone.
+"""
 
 import os
 import time
@@ -20,14 +24,17 @@ class Play:
         self, body: dict[str, Any], settings: SimulatedEngine, model: str, *, chat: bool
     ) -> None:
         options = body.get("stream_options") or {}
-        limit = body.get("max_completion_tokens") or body.get("max_tokens")
-        prompt = orjson.dumps(body.get("messages") if chat else body.get("prompt"))
+        limit = (body.get("max_completion_tokens") if chat else None) or body.get("max_tokens")
+        self.id = f"sim-{os.getpid()}-{id(self):x}"  # tells replicas apart
         self.chat = chat
         self.model = model
         self.stream = bool(body.get("stream"))
         self.include_usage = bool(options.get("include_usage"))
         self.continuous = bool(options.get("continuous_usage_stats"))
-        self.prompt_tokens = len(prompt) // _BYTES_PER_TOKEN + 1
+        self.prompts = [_tokens(body.get("messages"))] if chat else _prompts(body.get("prompt"))
+        self.prompt_tokens = sum(self.prompts)
+        self.choices = int(body.get("n") or 1)
+        self.sequences = self.choices * len(self.prompts)
         self.output_tokens = int(limit or settings.output_tokens)
         self.priority = int(body.get("priority") or 0)
         self.batch = False
@@ -37,60 +44,74 @@ class Play:
         self.logprobs = bool(asked) if chat else asked is not None
         self.started_s = self.began_s = time.monotonic()
         self._head = {
-            "id": f"sim-{os.getpid()}-{id(self):x}",  # tells replicas apart
+            "id": self.id,
             "created": int(time.time()),
             "model": model,
             "object": "chat.completion.chunk" if chat else "text_completion",
         }
         self._prefix = b"data: " + orjson.dumps(self._head)[:-1]
 
-    def usage(self, made: int) -> dict[str, int]:
-        """The OpenAI usage object after `made` tokens."""
-        total = self.prompt_tokens + made
-        return {
-            "prompt_tokens": self.prompt_tokens,
-            "total_tokens": total,
-            "completion_tokens": made,
-        }
+    @property
+    def longest_tokens(self) -> int:
+        """The most that one sequence takes of a context."""
+        return max(self.prompts) + self.output_tokens
 
-    def chunk(self, made: int) -> bytes:
-        """Token number `made` as an event."""
+    @property
+    def held_tokens(self) -> int:
+        """What all of it takes of the KV cache in the end."""
+        return self.prompt_tokens + self.output_tokens * self.sequences
+
+    def chunks(self, made: int) -> bytes:
+        """Token number `made` of every choice, an event each."""
+        return b"".join(self._chunk(index, made) for index in range(self.sequences))
+
+    def closing(self) -> bytes:
+        """The events with the finish reasons."""
+        piece = b'"delta":{}' if self.chat else b'"text":""'
+        return b"".join(
+            self._prefix
+            + b',"choices":[{"index":%d,' % index
+            + piece
+            + b',"finish_reason":"stop"}]}\n\n'
+            for index in range(self.sequences)
+        )
+
+    def _chunk(self, index: int, made: int) -> bytes:
         role = b'"role":"assistant",' if made == 1 else b""
         piece = b'"delta":{' + role + b'"content":" cab"}' if self.chat else b'"text":" cab"'
         if self.logprobs:
             piece += b"," + orjson.dumps({"logprobs": self._logprobs(1)})[1:-1]
-        usage = b"," + orjson.dumps({"usage": self.usage(made)})[1:-1] if self.continuous else b""
+        prompt = self.prompts[index // self.choices]
+        usage = b"," + orjson.dumps({"usage": _usage(prompt, made)})[1:-1]
         return (
             self._prefix
-            + b',"choices":[{"index":0,'
+            + b',"choices":[{"index":%d,' % index
             + piece
             + b',"finish_reason":null}]'
-            + usage
+            + (usage if self.continuous else b"")
             + b"}\n\n"
         )
 
-    def closing(self) -> bytes:
-        """The event with the finish reason."""
-        piece = b'"delta":{}' if self.chat else b'"text":""'
-        return self._prefix + b',"choices":[{"index":0,' + piece + b',"finish_reason":"stop"}]}\n\n'
-
     def usage_chunk(self) -> bytes:
         """The final usage event."""
-        usage = orjson.dumps(self.usage(self.output_tokens))
+        usage = orjson.dumps(self._whole_usage())
         return self._prefix + b',"choices":[],"usage":' + usage + b"}\n\n"
 
     def whole(self) -> dict[str, Any]:
         """The answer to a request without streaming."""
         text = _WORD * self.output_tokens
-        choice: dict[str, Any] = {"index": 0, "finish_reason": "stop"}
+        choice: dict[str, Any] = {"finish_reason": "stop"}
         if self.logprobs:
             choice["logprobs"] = self._logprobs(self.output_tokens)
         choice |= (
             {"message": {"role": "assistant", "content": text}} if self.chat else {"text": text}
         )
         kind = "chat.completion" if self.chat else "text_completion"
-        usage = self.usage(self.output_tokens)
-        return self._head | {"object": kind, "choices": [choice], "usage": usage}
+        choices = [{"index": index} | choice for index in range(self.sequences)]
+        return self._head | {"object": kind, "choices": choices, "usage": self._whole_usage()}
+
+    def _whole_usage(self) -> dict[str, int]:
+        return _usage(self.prompt_tokens, self.output_tokens * self.sequences)
 
     def _logprobs(self, tokens: int) -> dict[str, Any]:
         """Of `tokens` tokens, in the chat's form or the older one."""
@@ -104,6 +125,25 @@ class Play:
         message = (
             f"This model's maximum context length is {context_tokens} tokens. However, you "
             f"requested {self.output_tokens} output tokens and your prompt contains "
-            f"{self.prompt_tokens} input tokens."
+            f"{max(self.prompts)} input tokens."
         )
-        return {"error": {"message": message, "type": "BadRequestError", "code": 400}}
+        error = {"message": message, "type": "BadRequestError", "code": 400}
+        return {"error": error | {"param": "input_tokens"}}
+
+
+def _usage(prompt: int, made: int) -> dict[str, int]:
+    """The OpenAI usage object after `made` tokens."""
+    return {"prompt_tokens": prompt, "total_tokens": prompt + made, "completion_tokens": made}
+
+
+def _prompts(given: Any) -> list[int]:
+    """The tokens of each prompt of a completion: token ids are counted, text is measured."""
+    if not isinstance(given, list) or not given:
+        return [_tokens(given)]
+    if isinstance(given[0], int):
+        return [len(given)]
+    return [len(one) if isinstance(one, list) else _tokens(one) for one in given]
+
+
+def _tokens(text: Any) -> int:
+    return len(orjson.dumps(text)) // _BYTES_PER_TOKEN + 1

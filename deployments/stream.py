@@ -17,9 +17,11 @@ import orjson
 
 from core.call import Usage
 from core.errors import HansomError
+from core.parameters import Parameters
 
 DONE = b"data: [DONE]\n\n"
 _USAGE = re.compile(rb',"usage":(?:null|\{(?:[^{}]|\{[^{}]*\})*\})')
+_INDEX = re.compile(rb'"choices":\[\{"index":(\d+)')
 _SPECIAL = re.compile(rb'"finish_reason":"|"choices":\[\]|data: \[DONE\]|^data: \{"error"', re.M)
 
 
@@ -43,6 +45,12 @@ def parse_usage(usage: object) -> Usage:
     return Usage(prompt - cached, cached, int(usage.get("completion_tokens") or 0))
 
 
+def _last_usage(events: bytes) -> Usage:
+    """The last running usage in some events; raises `ValueError` or `TypeError`."""
+    found = _USAGE.findall(events)
+    return parse_usage(orjson.loads(found[-1][len(b',"usage":') :])) if found else Usage()
+
+
 def error_event(error: HansomError) -> bytes:
     """An error as an event: the OpenAI client raises it as an `APIError`."""
     return b"data: " + orjson.dumps(error.body()) + b"\n\n"
@@ -52,7 +60,8 @@ class SseRelay:
     """One stream from an engine to a client.
 
     `closing` turns the final usage into the `hansom` object. With `keep`, every event without
-    its running usage is collected in `kept` for the cache.
+    its running usage is collected in `kept` for the cache. `asked` is what the stream answers:
+    running usage is that of one choice, so that of several each one's last is remembered.
     """
 
     def __init__(
@@ -61,7 +70,10 @@ class SseRelay:
         want_usage: bool,
         keep: bool,
         closing: Callable[[Usage], dict[str, object]],
+        asked: Parameters | None = None,
     ) -> None:
+        self._several = asked if asked is not None and asked.sequences > 1 else None
+        self._running: dict[int, bytes] = {}
         self._want_usage = want_usage
         self._keep = keep
         self._closing = closing
@@ -86,11 +98,22 @@ class SseRelay:
         """
         if self._final_usage is not None:
             return self._final_usage
-        found = _USAGE.findall(self._latest)
         try:
-            return parse_usage(orjson.loads(found[-1][len(b',"usage":') :])) if found else Usage()
+            return self._running_usage()
         except (ValueError, TypeError):
             return Usage()
+
+    def _running_usage(self) -> Usage:
+        """Of one choice its last; of several each prompt once, and all output."""
+        if self._several is None:
+            return _last_usage(self._latest)
+        told = {index: _last_usage(event) for index, event in self._running.items()}
+        prompts = {index // self._several.choices: one for index, one in told.items()}.values()
+        return Usage(
+            sum(one.fresh_input_tokens for one in prompts),
+            sum(one.cached_input_tokens for one in prompts),
+            sum(one.output_tokens for one in told.values()),
+        )
 
     def feed(self, block: bytes) -> bytes:
         """Take bytes as they came and return those that may go to the client now."""
@@ -107,8 +130,12 @@ class SseRelay:
 
     def _note(self, events: bytes) -> None:
         """Remember the last running usage; an event without one doesn't take it back."""
-        if b',"usage":{' in events:
-            self._latest = events
+        if b',"usage":{' not in events:
+            return
+        self._latest = events
+        for event in split(events) if self._several else ():
+            if b',"usage":{' in event and (index := _INDEX.search(event)):
+                self._running[int(index[1])] = event
 
     def _pass(self, events: bytes) -> bytes:
         if self._keep:

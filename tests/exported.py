@@ -52,6 +52,7 @@ VALUES: dict[str, dict[str, set[str]]] = {
     "hansom_cache_lookups": {"result": {"exact", "semantic", "miss", "off"}},
     "hansom_semantic_lookups": {"result": _SEMANTIC},
     "hansom_semantic_check_lookups": {"result": {"same", "other", "unclear"}},
+    "hansom_semantic_verdict_lookups": {"result": {"yes", "no", "none", "skipped"}},
     "hansom_shared_requests": {"kind": {"led", "joined"}},
     "hansom_tokens": {"kind": {"fresh_input", "cached_input", "output"}},
     "hansom_refusals": {"limit": {*LIMITS, "key"}},

@@ -18,6 +18,7 @@ from ledger.limits import Amount, Limit, Refusal, Standing
 from ledger.line import LedgerLine
 from ledger.redis_accounts import Asked, Made, Settling
 from ledger.windows import span
+from router.embed import Embedded
 from router.score import Score
 
 
@@ -169,7 +170,10 @@ class FakeReader:
 
 
 class FakeRouter:
-    """The router's Serve handle as the gateway uses it; a vector is (0.5, -0.25, its length)."""
+    """The router's Serve handle as the gateway uses it; a vector is (0.5, -0.25, its length).
+
+    Its embedder takes a token a character, and 4 at most.
+    """
 
     def __init__(
         self, answer: Score | None = None, failure: Exception | None = None, wait_s: float = 0.0
@@ -180,7 +184,12 @@ class FakeRouter:
         self.feedback = _FakeMethod(self, lambda _: bool(self.known & set(self.more[-1])))
         self.score = _FakeMethod(self, lambda _: answer)
         self.embed = _FakeMethod(
-            self, lambda texts: ([[0.5, -0.25, float(len(text))] for text in texts], len(texts))
+            self,
+            lambda texts: Embedded(
+                [[0.5, -0.25, float(len(text))] for text in texts],
+                [min(len(text), 4) for text in texts],
+                [index for index, text in enumerate(texts) if len(text) > 4],
+            ),
         )
         self.failure = failure
         self.wait_s = wait_s

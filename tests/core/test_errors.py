@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from core import errors
-from core.errors import HansomError, SettingsError
+from core.errors import HansomError, SettingsError, UnreadableFile
 
 TREE = [
     kind
     for _, kind in inspect.getmembers(errors, inspect.isclass)
-    if issubclass(kind, HansomError) and kind is not SettingsError
+    if issubclass(kind, HansomError) and not issubclass(kind, SettingsError)
 ]
 
 
@@ -33,6 +33,12 @@ def test_a_settings_error_survives_pickling() -> None:
     assert str(again) == str(error)
 
 
+def test_an_unreadable_file_survives_pickling() -> None:
+    again = pickle.loads(pickle.dumps(UnreadableFile("no such file: x.yaml")))
+    assert type(again) is UnreadableFile
+    assert str(again) == again.message == "no such file: x.yaml"
+
+
 @pytest.mark.parametrize("kind", TREE)
 def test_a_body_has_openais_four_fields_and_the_clients_own_type(kind: type[HansomError]) -> None:
     body = kind("Too bad.", param="model", code="why").body()
@@ -45,5 +51,5 @@ def test_a_body_has_openais_four_fields_and_the_clients_own_type(kind: type[Hans
 
 def test_the_tree_in_the_docstring_is_the_tree_in_the_code() -> None:
     drawn = dict(re.findall(r"[├└]── (\w+) +(\d{3}|\()", errors.__doc__ or ""))
-    assert drawn.pop("SettingsError") == "("
+    assert drawn.pop("SettingsError") == drawn.pop("UnreadableFile") == "("
     assert drawn == {kind.__name__: str(kind.status) for kind in TREE if kind is not HansomError}

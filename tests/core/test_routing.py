@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from core.errors import SettingsError
-from core.routing import Cascade
+from core.routing import Cascade, RouterSettings
 from core.settings import load
 from tests.core.test_settings import changed, write
 
@@ -38,3 +38,40 @@ def test_a_setting_that_is_gone_is_named(tmp_path: Path) -> None:
     path = write(tmp_path, changed("router.cascade.hold_streams", True))
     with pytest.raises(SettingsError, match=r"router\.cascade\.hold_streams"):
         load(path)
+
+
+@pytest.mark.parametrize(
+    ("field", "given", "words"),
+    [
+        ("router.threshold", [0.1, 0.2], "router.threshold needs 0 cut-offs, .* and has 2"),
+        (
+            "router.arms",
+            [{"name": "b", "percent": 5, "strategy": "learned", "threshold": [0.2]}],
+            r"router.arms \(b\) threshold needs 0",
+        ),
+        (
+            "router.tenants",
+            {"acme": {"strategy": "learned", "threshold": [0.2]}},
+            "router.tenants.acme.threshold needs 0",
+        ),
+    ],
+)
+def test_cut_offs_are_one_fewer_than_tiers(
+    tmp_path: Path, field: str, given: Any, words: str
+) -> None:
+    with pytest.raises(SettingsError, match=words):
+        load(write(tmp_path, changed(field, given)))
+    assert load(write(tmp_path, changed("router.threshold", []))).router.threshold == ()
+
+
+@pytest.mark.parametrize("given", [(0.2, 0.2), (0.3, 0.1)])
+def test_cut_offs_ascend_so_that_every_tier_is_reached(given: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="must ascend"):
+        RouterSettings(threshold=given).check_cut_offs(3)
+    RouterSettings(threshold=(0.1, 0.2)).check_cut_offs(3)
+
+
+@pytest.mark.parametrize("given", [1.5, (0.1, 1.5), "much"])
+def test_a_cut_off_beyond_the_scores_is_refused(given: Any) -> None:
+    with pytest.raises(ValidationError):
+        RouterSettings(threshold=given)

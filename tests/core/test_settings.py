@@ -46,54 +46,54 @@ def problems(folder: Path, content: object) -> list[str]:
     with pytest.raises(SettingsError) as caught:
         load(path)
     first, *rest = str(caught.value).splitlines()
-    assert first == f"{path}: the settings are not valid"
+    assert first == f"{path} is not valid:"
     return [line.removeprefix("  - ") for line in rest]
 
 
 BAD = [
-    ("tiers", [], "tiers: Tuple should have at least 1 item"),
-    ("tiers.0.name", "Small One", "tiers.0.name: String should match pattern"),
-    ("tiers.0.model", "", "tiers.0.model: String should match pattern"),
-    ("tiers.0.quantization", "int3", "tiers.0.quantization: Input should be 'none', 'w8a8'"),
+    ("tiers", [], "tiers: must have 1 or more entries"),
+    ("tiers.0.name", "Small One", "tiers.0.name: must match the pattern"),
+    ("tiers.0.model", "", "tiers.0.model: must match the pattern"),
+    ("tiers.0.quantization", "int3", "tiers.0.quantization: must be 'none', 'w8a8'"),
     ("tiers.0.engine", {"kind": "oracle"}, "tiers.0.engine: `kind` must be one of 'vllm', 'sim"),
     ("tiers.0.engine", {"args": {}}, "tiers.0.engine: needs `kind`, one of 'vllm', 'simulated'"),
-    ("tiers.0.engine", "vllm", "tiers.0.engine: Input should be a valid dictionary"),
+    ("tiers.0.engine", "vllm", "tiers.0.engine: must be a mapping"),
     (
         "tiers.0.engine",
         {"kind": "simulated", "ttft_s": -1},
-        "tiers.0.engine.ttft_s: Input should be greater than or equal to 0 (got -1)",
+        "tiers.0.engine.ttft_s: must be 0 or more (got -1)",
     ),
     (
         "tiers.0.engine",
         {"kind": "vllm", "args": {"max_model_len": [1]}},
-        "tiers.0.engine.args.max_model_len: Input should be a valid boolean or a valid integer",
+        "tiers.0.engine.args.max_model_len: must be true or false or a whole number or a number",
     ),
     ("tiers.0.engine", {"kind": "vllm"}, "tiers.0: a vllm engine needs a source"),
     ("tiers.0.source", {"kind": "s3"}, "tiers.0.source: `kind` must be one of 'path', 'hub', 'wh"),
     ("tiers.0.source", {"id": "a/b"}, "tiers.0.source: needs `kind`, one of 'path', 'hub', 'whe"),
-    ("tiers.0.source", {"kind": "path"}, "tiers.0.source.path: Field required"),
+    ("tiers.0.source", {"kind": "path"}, "tiers.0.source.path: must be given"),
     (
         "tiers.0.source",
         {"kind": "wheels", "packages": ["p"], "files": ["f"], "sha256": "00"},
-        "tiers.0.source.sha256: String should match pattern '^[0-9a-f]{64}$' (got '00')",
+        "tiers.0.source.sha256: must match the pattern ^[0-9a-f]{64}$ (got '00')",
     ),
     ("tiers.0.replicas", {"min": 3, "max": 2}, "tiers.0.replicas: min (3) must not be above max"),
-    ("tiers.0.tensor_parallel_size", 0, "tiers.0.tensor_parallel_size: Input should be greater"),
-    ("tiers.0.price", {}, "tiers.0.price.input_usd_per_million_tokens: Field required"),
+    ("tiers.0.tensor_parallel_size", 0, "tiers.0.tensor_parallel_size: must be 1 or more"),
+    ("tiers.0.price", {}, "tiers.0.price.input_usd_per_million_tokens: must be given"),
     (
         "tiers.0.price.output_usd_per_million_tokens",
         "-1",
-        "tiers.0.price.output_usd_per_million_tokens: Input should be greater than or equal to 0",
+        "tiers.0.price.output_usd_per_million_tokens: must be 0 or more",
     ),
-    ("router.strategy", "guess", "router.strategy: Input should be 'learned', 'heuristic', 'cas"),
-    ("router.threshold", 1.5, "router.threshold: Input should be less than or equal to 1"),
-    ("router.timeout_s", 0, "router.timeout_s: Input should be greater than 0 (got 0)"),
-    ("cache.ttl_s", 0, "cache.ttl_s: Input should be greater than or equal to 1 (got 0)"),
-    ("cache.exact", "perhaps", "cache.exact: Input should be a valid boolean"),
-    ("ledger.drain_interval_s", 0, "ledger.drain_interval_s: Input should be greater than 0"),
-    ("limits.max_in_flight", 0, "limits.max_in_flight: Input should be greater than or equal"),
-    ("server.port", 99999, "server.port: Input should be less than or equal to 65535 (got 99999)"),
-    ("log_level", "loud", "log_level: Input should be 'debug', 'info', 'warning' or 'error' (got"),
+    ("router.strategy", "guess", "router.strategy: must be 'learned', 'heuristic', 'cas"),
+    ("router.threshold", 1.5, "router.threshold: must be 1 or less"),
+    ("router.timeout_s", 0, "router.timeout_s: must be above 0 (got 0)"),
+    ("cache.ttl_s", 0, "cache.ttl_s: must be 1 or more (got 0)"),
+    ("cache.exact", "perhaps", "cache.exact: must be true or false"),
+    ("ledger.drain_interval_s", 0, "ledger.drain_interval_s: must be above 0"),
+    ("limits.max_in_flight", 0, "limits.max_in_flight: must be 1 or more"),
+    ("server.port", 99999, "server.port: must be 65535 or less (got 99999)"),
+    ("log_level", "loud", "log_level: must be 'debug', 'info', 'warning' or 'error' (got"),
     ("limits.max_inflight", 5, "limits.max_inflight: is not a known setting (got 5)"),
     ("telemetry", {"on": True}, "telemetry: is not a known setting"),
 ]
@@ -123,7 +123,7 @@ def test_a_password_in_a_url_is_not_told(tmp_path: Path) -> None:
 def test_a_union_of_plain_types_is_one_problem(tmp_path: Path) -> None:
     engine = {"kind": "vllm", "args": {"dtype": ["bfloat16"]}}
     (found,) = problems(tmp_path, changed("tiers.0.engine", engine))
-    assert found.endswith("a valid string or a valid dictionary")
+    assert found.endswith("text or a mapping")
 
 
 def test_floors_that_do_not_fit_in_the_gpus_of_all_tiers_are_refused(tmp_path: Path) -> None:
@@ -169,11 +169,11 @@ def test_a_file_that_is_no_mapping_says_so(tmp_path: Path, text: str, told: str)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"nowhere\.yaml.*\n.*cannot be read: No such file"):
+    with pytest.raises(SettingsError, match=r"^no such file: .*nowhere\.yaml$"):
         load(tmp_path / "nowhere.yaml")
 
 
-@pytest.mark.parametrize("name", ["laptop.yaml", "gpu.yaml", "simulated.yaml"])
+@pytest.mark.parametrize("name", ["laptop.yaml", "gpu.yaml", "simulated.yaml", "four-tiers.yaml"])
 def test_the_settings_that_are_shipped_are_valid(name: str) -> None:
     tiers = load(ROOT / "config" / name).tiers
     outputs = [tier.price.output_usd_per_million_tokens for tier in tiers]

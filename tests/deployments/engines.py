@@ -10,7 +10,9 @@ import orjson
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from core.capability import Capabilities
 from deployments.handles import Replica
+from deployments.meter import CAPABILITIES_PATH
 
 DONE = b"data: [DONE]\n\n"
 Act = Callable[[web.Request, dict[str, Any]], Awaitable[web.StreamResponse]]
@@ -77,9 +79,13 @@ def answer(text: str, made: int) -> dict[str, Any]:
 
 @dataclass
 class Engine:
-    """What an engine was asked, and whether a client left it before the end."""
+    """What an engine was asked, and whether a client left it before the end.
+
+    It tells its capabilities, unless they are None.
+    """
 
     act: Act
+    capabilities: Capabilities | None = None
     asked: list[dict[str, Any]] = field(default_factory=list)
     headers: list[Mapping[str, str]] = field(default_factory=list)
     left: asyncio.Event = field(default_factory=asyncio.Event)
@@ -93,6 +99,9 @@ class Engine:
         except (asyncio.CancelledError, ConnectionError):
             self.left.set()
             raise
+
+    async def tell(self, _request: web.Request) -> web.Response:
+        return web.Response(body=orjson.dumps(self.capabilities))
 
 
 async def start_stream(request: web.Request) -> web.StreamResponse:
@@ -155,11 +164,11 @@ def sure(
     return act
 
 
-def refuses(status: int, message: str = "no") -> Act:
+def refuses(status: int, message: str = "no", param: str | None = None) -> Act:
     """Answer with vLLM's error object."""
 
     async def act(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
-        error = {"message": message, "type": "BadRequestError", "param": None, "code": status}
+        error = {"message": message, "type": "BadRequestError", "param": param, "code": status}
         return web.json_response({"error": error}, status=status)
 
     return act
@@ -190,6 +199,8 @@ async def serving(*engines: Engine) -> AsyncIterator[list[Replica]]:
     for engine in engines:
         app = web.Application()
         app.router.add_post("/v1/{tail:.*}", engine)
+        if engine.capabilities is not None:
+            app.router.add_post(CAPABILITIES_PATH, engine.tell)
         servers.append(TestServer(app))
     try:
         for server in servers:

@@ -51,7 +51,7 @@ mount --move $own /tmp
 _MACHINE = """
 set -e; root=$1 venv=$2 home=$3 sshd=$4
 mount --bind $home/etc/passwd /etc/passwd; mount --bind $home/etc/hosts /etc/hosts
-own=$home/hansom/.venv; mkdir -p $own; touch $own/.created $own/.installed
+own=$home/hansom/.venv; mkdir -p $own; touch $own/.created $own/.requirements $own/.installed
 for one in $venv/*; do
   if test -d $one -a ! -L $one; then mkdir $own/${one##*/}; mount --rbind $one $own/${one##*/}
   else cp -P $one $own; fi; done

@@ -1,6 +1,6 @@
 """The request path with real parts around played engines: no Ray, no Redis, a clock that waits."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,9 +15,11 @@ from cache.prefix import read as read_prompt
 from core.call import Call, Endpoint, Risk
 from core.metrics import Metrics
 from core.settings import Settings
+from core.wire import parameters
 from deployments.accounts import Accounts
 from deployments.attempt import Books
 from deployments.board import Board, make_plan
+from deployments.capabilities import KnownCapabilities
 from deployments.choice import Choice, Pace
 from deployments.exchange import Connections
 from deployments.handles import Replica, TierReplicas
@@ -27,6 +29,7 @@ from deployments.purse import NO_PURSE
 from deployments.reply import Reply
 from deployments.second_look import SecondLook
 from deployments.semantic import Semantic
+from deployments.verdicts import Verdicts
 from ledger.line import LedgerLine
 from ledger.spool import Spool
 from ledger.writer import StreamWriter
@@ -43,25 +46,22 @@ from tests.fakes import (
 from tests.ledger.lines import until
 
 
+def tier_of(name: str, factor: int, **changes: Any) -> dict[str, Any]:
+    """A tier with input, cached input and output at so many times 1, 0.5, 2 USD per million."""
+    price = {
+        "input_usd_per_million_tokens": factor,
+        "cached_input_usd_per_million_tokens": factor * 0.5,
+        "output_usd_per_million_tokens": factor * 2,
+        "version": "v1",
+    }
+    engine = {"kind": "simulated"}
+    return {"name": name, "model": f"{name}-model", "engine": engine, "price": price} | changes
+
+
 def settings_of(**changes: Any) -> Settings:
-    """Two tiers: input, cached input and output at 1, 0.5, 2 USD per million; `large` 10 times."""
-
-    def tier(name: str, factor: int) -> dict[str, Any]:
-        price = {
-            "input_usd_per_million_tokens": factor,
-            "cached_input_usd_per_million_tokens": factor * 0.5,
-            "output_usd_per_million_tokens": factor * 2,
-            "version": "v1",
-        }
-        return {
-            "name": name,
-            "model": f"{name}-model",
-            "engine": {"kind": "simulated"},
-            "price": price,
-        }
-
+    """Two tiers, `small` and `large`, which costs 10 times as much."""
     given: dict[str, Any] = {
-        "tiers": [tier("small", 1), tier("large", 10)],
+        "tiers": [tier_of("small", 1), tier_of("large", 10)],
         "router": {"strategy": "heuristic"},
     }
     return Settings.model_validate(given | changes)
@@ -91,6 +91,8 @@ def call(**changes: Any) -> Call:
     fields |= {name: value for name, value in changes.items() if name in known}
     if fields["stream"]:
         body["stream"] = True
+    if "asked" not in fields:
+        fields["asked"] = parameters(fields["endpoint"], body)
     return Call(**fields)
 
 
@@ -171,8 +173,13 @@ async def rig(
     near: FakeNear | None = None,
     budgets: FakeBudgets | None = None,
     accounts: FakeAccounts | None = None,
+    more: Mapping[str, Sequence[Engine]] | None = None,
+    asks: bool = False,
 ) -> AsyncIterator[Rig]:
-    """Engines on the loopback address, and the real path to them."""
+    """Engines on the loopback address, and the real path to them.
+
+    `more` are engines of other tiers in the settings; with `asks` they are asked what they can do.
+    """
     settings = settings or settings_of()
     clock, store, stream = FakeClock(), FakeStore(), FakeStream()
     writer = StreamWriter(stream, Spool(folder / "spool"), linger_s=0.0)
@@ -183,9 +190,10 @@ async def rig(
         stack.push_async_callback(late.close)
         connections = Connections()
         stack.push_async_callback(connections.close)
+        engines = {"small": small, "large": large} | dict(more or {})
         replicas = {
-            "small": await stack.enter_async_context(serving(*small)),
-            "large": await stack.enter_async_context(serving(*large)),
+            name: await stack.enter_async_context(serving(*those))
+            for name, those in engines.items()
         }
         tiers = {
             name: TierReplicas(name, lambda name=name: replicas[name], connections, stall_s)  # type: ignore[misc]
@@ -198,7 +206,11 @@ async def rig(
             own.start()
             stack.push_async_callback(own.close)
         books = Books(metrics, writer, clock, settings, "router-v1", late, purse=purse)
-        board = Board(make_plan(settings, None), router, tiers, 1.0, books.metrics)
+        capabilities = KnownCapabilities(settings.tiers, tiers)
+        if asks:
+            await capabilities.ask()
+        plan = make_plan(settings, None)
+        board = Board(plan, router, tiers, 1.0, metrics, capabilities=capabilities)
         cache = ExactCache(store, clock, timeout_s=1.0, lookup_timeout_s=1.0)
         semantic = None
         if near is not None:
@@ -206,6 +218,9 @@ async def rig(
             semantic = Semantic(
                 books, near, cache, budgets or FakeBudgets(), "answers-v1",
                 lambda asked, tier: look.again(asked, books.settings.tier(tier)),
+                Verdicts(books, tiers["large"], look.serves_too)
+                if settings.cache.verifies
+                else None,
             )  # fmt: skip
         pipeline = Pipeline(books, board, cache, tiers, "answers-v1", flights, semantic)
         stack.push_async_callback(pipeline.close)

@@ -24,13 +24,14 @@ from ledger.line import Kind, LedgerLine, Outcome
 from tests.deployments.engines import Engine, answers, refuses
 from tests.deployments.rig import Rig, rig, settings_of
 from tests.deployments.test_ingress import app_of
-from tests.fakes import FakeAccounts, FakeClock
+from tests.fakes import FakeAccounts, FakeBudgets, FakeClock, FakeNear
 from tests.ledger.lines import until
 
 CHAT, EMBED = "/v1/chat/completions", "/v1/embeddings"
 BODY: dict[str, Any] = {
     "model": "small", "max_tokens": 20, "messages": [{"role": "user", "content": "Hello"}],
 }  # fmt: skip
+TEXT: dict[str, Any] = {"model": "small", "max_tokens": 20, "prompt": "Hello"}
 
 
 @dataclass
@@ -64,10 +65,16 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk(folder: Path, *engines: Engine, **settings: Any) -> AsyncIterator[Desk]:
+async def desk(
+    folder: Path, *engines: Engine, near: FakeNear | None = None,
+    budgets: FakeBudgets | None = None, **settings: Any,
+) -> AsyncIterator[Desk]:  # fmt: skip
     of = settings_of(**settings)
     store = FakeAccounts(FakeClock())
-    async with rig(folder, engines or [Engine(answers())], settings=of, accounts=store) as path:
+    async with rig(
+        folder, engines or [Engine(answers())], settings=of, accounts=store, near=near,
+        budgets=budgets,
+    ) as path:  # fmt: skip
         store.clock = path.clock
         app, admission = app_of(path, of)
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
@@ -143,6 +150,70 @@ async def test_where_keys_are_required_nothing_else_gets_in(tmp_path: Path, toke
         assert told.status_code == 401
         assert (await at.http.get("/healthz")).status_code == 200
     assert at.admission.in_flight == 0
+
+
+@pytest.mark.parametrize("name", ["api-key", "x-api-key", "x-goog-api-key"])
+@pytest.mark.parametrize("settings", [{}, required()], ids=["optional", "required"])
+async def test_a_key_works_in_every_usual_header_on_every_route(
+    tmp_path: Path, name: str, settings: dict[str, Any]
+) -> None:
+    async with desk(tmp_path, **settings) as at:
+        key, secret = at.key(Rules(requests_per_minute=3))
+        embed = {"model": "all-MiniLM-L6-v2", "input": "a"}
+        feedback = {"request_id": "r", "tier": "small", "right": 1}
+        sent = {name: secret}
+        answers_ = [
+            await at.http.post(CHAT, json=BODY, headers=sent),
+            await at.http.post("/v1/completions", json=TEXT, headers=sent),
+            await at.http.post(EMBED, json=embed, headers=sent),
+            await at.http.get("/v1/models", headers=sent),
+            await at.http.get("/v1/models/small", headers=sent),
+            await at.http.post("/v1/feedback", json=feedback, headers=sent),
+        ]
+        assert [one.status_code for one in answers_] == [200] * 5 + [404]
+        assert {line.key for line in await at.path.lines()} == {key.id}
+        for other in ("authorization", name):  # one budget, whichever header carries the key
+            given = {other: f"Bearer {secret}" if other == "authorization" else secret}
+            assert (await at.http.post(CHAT, json=BODY, headers=given)).status_code == 429
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"authorization": "Basic sk-secret"}, {"authorization": "sk-secret"},
+        {"authorization": ""}, {"x-api-key": ""}, {"api-key": "sk secret"},
+    ],
+)  # fmt: skip
+async def test_a_credential_that_cannot_be_read_is_a_401_on_every_route(
+    tmp_path: Path, sent: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with desk(tmp_path) as at:
+        bodies: dict[str, Any] = {
+            CHAT: BODY,
+            "/v1/completions": TEXT,
+            EMBED: {"model": "all-MiniLM-L6-v2", "input": "a"},
+            "/v1/feedback": {"request_id": "r", "tier": "small", "right": 1},
+        }
+        refused = [await at.http.post(path, json=bodies[path], headers=sent) for path in bodies]
+        refused += [await at.http.get("/v1/models", headers=sent)]
+        for answer in refused:
+            assert (answer.status_code, error_of(answer)["code"]) == (401, "invalid_api_key")
+            assert answer.headers["www-authenticate"].startswith("Bearer")
+            assert "secret" not in answer.text
+        assert at.path.books.metrics.refusals.labels("key")._value.get() == len(refused)
+        assert await at.path.lines() == []
+    assert "secret" not in caplog.text
+
+
+async def test_a_credential_in_the_address_or_beside_another_is_refused(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at:
+        answer = await at.http.post(f"{CHAT}?api-key=sk-secret", json=BODY)
+        assert (answer.status_code, error_of(answer)["code"]) == (401, "invalid_api_key")
+        two = {"authorization": "Bearer sk-secret", "x-api-key": "sk-other"}
+        answer = await at.http.post(CHAT, json=BODY, headers=two)
+        assert (answer.status_code, error_of(answer)["code"]) == (400, "conflicting_credentials")
+        azure = f"{CHAT}?api-version=2024-10-21"
+        assert (await at.http.post(azure, json=BODY, headers={"api-key": "a"})).status_code == 200
 
 
 async def test_a_revoked_expired_or_replaced_key_is_refused_and_told_why(tmp_path: Path) -> None:
@@ -320,6 +391,7 @@ async def test_embeddings_have_limits_and_lines_too(tmp_path: Path) -> None:
         headers = {"authorization": f"Bearer {secret}"}
         got = [await at.http.post(EMBED, json=body, headers=headers) for _ in range(2)]
         assert [one.status_code for one in got] == [200, 429]
+        assert got[0].headers["x-hansom-cost-usd"] == "0.000000"
         await at.settled()
         standing = at.standing(key, Measure.TOKENS)
         assert (standing.spent, standing.held) == (2, 0)
@@ -427,8 +499,89 @@ async def test_a_body_that_is_wrong_takes_nothing(tmp_path: Path) -> None:
     async with desk(tmp_path) as at:
         key, secret = at.key(Rules(requests_per_minute=1))
         headers = {"authorization": f"Bearer {secret}"}
+        headers |= {"content-type": "application/json"}
         assert (await at.http.post(CHAT, content=b"{", headers=headers)).status_code == 400
         wrong = orjson.dumps(BODY | {"model": "gpt-4o"})
         assert (await at.http.post(CHAT, content=wrong, headers=headers)).status_code == 404
         assert at.standing(key, Measure.REQUESTS).spent == 0
         assert (await at.ask(secret)).status_code == 200
+
+
+@pytest.mark.parametrize("on_failure", ["serve", "refuse"])
+async def test_a_second_try_while_redis_is_away_is_as_the_first_would_be(
+    on_failure: str, tmp_path: Path
+) -> None:
+    async with desk(tmp_path, accounts={"on_redis_failure": on_failure}) as at:
+        key, _ = at.key(usd("1 USD/day"))
+        purse = at.path.books.purse
+        visit = Visit(Payer("acme", key.id, record=key), "c", "r", "e", "m", 0.0, 20.0)
+        place = await purse.reserve(visit, lambda: Amount(1000, 10))
+        assert await purse.again("c")
+        assert at.standing(key, Measure.USD).held == 2000
+        at.store.failure = ConnectionError("gone")
+        assert await purse.again("c") is (on_failure == "serve")
+        at.store.failure = None
+        purse.begun("c")
+        purse.spent(line(Kind.ANSWER, 70))
+        place.end()
+        await at.settled()
+        told = at.standing(key, Measure.USD)
+        assert (told.spent, told.held) == (70, 0)
+
+
+async def test_a_second_try_takes_no_request_and_no_place_and_needs_no_limits(
+    tmp_path: Path,
+) -> None:
+    async with desk(tmp_path) as at:
+        key, _ = at.key(Rules(requests_per_minute=1, concurrency=1, tokens_per_minute=25))
+        purse = at.path.books.purse
+        visit = Visit(Payer("acme", key.id, record=key), "c", "r", "e", "m", 0.0, 20.0)
+        place = await purse.reserve(visit, lambda: Amount(1000, 10))
+        assert [await purse.again("c") for _ in range(3)] == [True, False, False]
+        assert at.standing(key, Measure.TOKENS).held == 20
+        place.end()
+        await at.settled()
+        for measure in (Measure.TOKENS, Measure.CONCURRENCY):
+            assert at.standing(key, measure).held == 0
+        assert at.standing(key, Measure.REQUESTS).spent == 1
+        assert await purse.again("nobody")
+
+
+async def test_what_is_held_stays_reserved_until_it_is_released(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at:
+        key, _ = at.key(usd("1 USD/day"))
+        purse = at.path.books.purse
+        visit = Visit(Payer("acme", key.id, record=key), "c", "r", "e", "m", 0.0, 20.0)
+        place = await purse.reserve(visit, lambda: Amount(1000, 10))
+        purse.hold("c")
+        place.end()
+        await asyncio.sleep(0.05)
+        assert at.standing(key, Measure.USD).held == 1000
+        purse.begun("c")
+        purse.spent(line(Kind.SHADOW, 5))
+        await asyncio.sleep(0.05)
+        assert at.standing(key, Measure.USD).held == 1000
+        purse.release("c")
+        purse.release("nobody")
+        await at.settled()
+        told = at.standing(key, Measure.USD)
+        assert (told.spent, told.held) == (5, 0)
+
+
+@pytest.mark.parametrize(
+    ("rules", "binds"),
+    [
+        (usd("1 USD/day"), True),
+        (Rules(tokens_per_minute=5000), True),
+        (Rules(budgets=(Budget.read("1 USD/day", "soft"),)), False),
+        (Rules(requests_per_minute=5, concurrency=2), False),
+    ],
+)
+async def test_only_a_hard_limit_of_what_is_used_binds_a_request(
+    rules: Rules, binds: bool, tmp_path: Path
+) -> None:
+    async with desk(tmp_path) as at:
+        key, _ = at.key(rules)
+        visit = Visit(Payer("acme", key.id, record=key), "c", "r", "e", "m", 0.0, 20.0)
+        place = await at.path.books.purse.reserve(visit, lambda: Amount(1000, 10))
+        assert place.binding is binds

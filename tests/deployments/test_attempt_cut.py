@@ -181,3 +181,17 @@ async def test_a_gateway_that_ends_writes_what_nobody_told() -> None:
     await of.late.close(grace_s=0.01)
     (line,) = kept.lines
     assert (line.usage, line.estimated_tokens) == (SEEN, True)
+
+
+@pytest.mark.parametrize("asked_s", [0.0, 0.05], ids=["before it is told", "after"])
+async def test_a_cost_that_a_client_is_told_is_that_of_the_line(asked_s: float) -> None:
+    (of, kept), replicas = of_late(), Telling(TOLD)
+    one = attempt(of, call())
+    one.sent_to(replicas, NOWHERE)
+    one.close(Outcome.SUCCESS, SEEN, served=False, cut=True)
+    if asked_s:
+        await asyncio.sleep(asked_s)
+    cost = one.final_usd_micros()
+    line = await written(of, kept)
+    assert line.cost_usd_micros == cost == one.final_usd_micros()
+    assert (line.usage, line.estimated_tokens) == ((TOLD, False) if asked_s else (SEEN, True))

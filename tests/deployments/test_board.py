@@ -17,9 +17,10 @@ from deployments.board import Board, conversation, experiment_unit, load_scorer,
 from deployments.exchange import Connections
 from deployments.handles import Replica, TierReplicas
 from router.arms import Arm, Plan
+from router.cutoffs import spread
 from router.score import ArtefactError, Score, Scorer
 from router.terms import Policy, Strategy, Tier
-from tests.deployments.rig import call, settings_of
+from tests.deployments.rig import call, settings_of, tier_of
 from tests.fakes import FakeRouter
 
 UP = [Replica("r0", ("127.0.0.1", 1))]
@@ -252,3 +253,38 @@ def test_a_promise_of_other_weights_is_refused(tmp_path: Path) -> None:
     assert promise.cut_off("") == 0.3
     own = settings_of(router={"strategy": "learned", "promise": str(file), "threshold": 0.1})
     assert make_plan(own, scorer).main.promise is None, "the operator's threshold outweighs it"
+
+
+def test_one_cut_off_is_spread_over_the_tiers_and_a_list_is_taken_as_it_is() -> None:
+    tiers = [tier_of(name, at + 1) for at, name in enumerate(("a", "b", "c", "d"))]
+
+    def thresholds(**router: Any) -> tuple[float, ...]:
+        settings = settings_of(tiers=tiers, router={"strategy": "always_small"} | router)
+        return make_plan(settings, None).main.thresholds
+
+    assert thresholds(threshold=0.5) == spread(0.5, 4)
+    assert thresholds(threshold=[0.1, 0.2, 0.3]) == (0.1, 0.2, 0.3)
+    arm = {"name": "b", "percent": 10, "strategy": "learned", "threshold": [0.3, 0.4, 0.5]}
+    tenants = {"key-1": {"strategy": "learned", "threshold": 0.5}}
+    router = {"strategy": "always_small", "arms": [arm], "tenants": tenants}
+    plan = make_plan(settings_of(tiers=tiers, router=router), None)
+    assert plan.arms[0].policy.thresholds == (0.3, 0.4, 0.5)
+    assert plan.tenants["key-1"].thresholds == spread(0.5, 4)
+
+
+def test_a_promise_for_other_tiers_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "cut-off.json"
+    part = {"threshold": 0.3, "covers": []}
+    file.write_text(
+        json.dumps({"router_version": "v3", "distance_limit": None, "parts": [part], "tiers": 4})
+    )
+    learned = settings_of(router={"strategy": "learned", "promise": str(file)})
+    with pytest.raises(SettingsError, match="made for 4 tiers, and the settings have 2"):
+        make_plan(learned, None)
+
+
+async def test_a_single_tier_is_taken_without_a_score() -> None:
+    router = FakeRouter(score(0.6))
+    one = await board(router, plan=Plan(Policy(TIERS[:1], ())))
+    assert (await one.decide(call())).tier == "small"
+    assert router.asked == []

@@ -16,6 +16,7 @@ from core.wire import EMBEDDING_MODEL
 from deployments.admission import Admission
 from deployments.caller import Caller
 from deployments.embeddings import Embeddings
+from deployments.reply import Reply
 from tests.deployments.rig import Rig, read, rig, settings_of
 from tests.fakes import FakeRouter
 
@@ -29,6 +30,10 @@ async def never() -> dict[str, Any]:
 
 
 async def ask(path: Rig, body: dict[str, Any], **headers: str) -> dict[str, Any]:
+    return dict(orjson.loads(await read(await reply_to(path, body, **headers))))
+
+
+async def reply_to(path: Rig, body: dict[str, Any], **headers: str) -> Reply:
     admission = Admission(settings_of())
     route = Embeddings(
         path.books, path.router, 0.1, admission, path.books.metrics, path.clock, 1_000_000
@@ -36,10 +41,9 @@ async def ask(path: Rig, body: dict[str, Any], **headers: str) -> dict[str, Any]
     caller = Caller(never)
     raw, arrived_s = orjson.dumps(body), path.clock.now_s
     try:
-        reply = await route.answer(caller, raw, Headers(headers), "r-1", arrived_s)
+        return await route.answer(caller, raw, Headers(headers), "r-1", arrived_s)
     finally:
         caller.close()
-    return dict(orjson.loads(await read(reply)))
 
 
 @pytest.mark.parametrize("encoding", [None, "float", "base64"])
@@ -53,7 +57,48 @@ async def test_vectors_come_in_the_encoding_that_is_asked_for(
         vectors = [list(struct.unpack("<3f", base64.b64decode(item))) for item in vectors]
     assert vectors == [[0.5, -0.25, 1.0], [0.5, -0.25, 2.0]]
     assert [item["index"] for item in answer["data"]] == [0, 1]
-    assert answer["usage"] == {"prompt_tokens": 2, "total_tokens": 2}
+    assert answer["usage"] == {"prompt_tokens": 3, "total_tokens": 3}
+
+
+async def test_texts_that_were_cut_are_named_and_usage_counts_what_was_embedded(
+    tmp_path: Path,
+) -> None:
+    async with rig(tmp_path) as path:
+        reply = await reply_to(path, BODY | {"input": ["a", "a long one", "four", "another"]})
+        body = orjson.loads(await read(reply))
+        (line,) = await path.lines()
+    assert body["hansom"] == {"request_id": "r-1", "tokens": [1, 4, 4, 4], "truncated": [1, 3]}
+    assert reply.headers["x-hansom-truncated"] == "2"
+    assert body["usage"]["prompt_tokens"] == line.usage.input_tokens == 13
+
+
+async def test_without_a_text_that_was_cut_there_is_no_header(tmp_path: Path) -> None:
+    async with rig(tmp_path) as path:
+        reply = await reply_to(path, BODY)
+        assert "x-hansom-truncated" not in reply.headers
+        assert orjson.loads(await read(reply))["hansom"]["truncated"] == []
+
+
+@pytest.mark.parametrize(
+    ("given", "texts"),
+    [
+        ([9906, 1917], ["Hello world"]),
+        ([[9906], [1917, 0]], ["Hello", " world!"]),
+        ([[57668, 53901]], ["\u4f60\u597d"]),
+    ],
+)
+async def test_token_ids_are_read_as_the_text_that_they_were_made_of(
+    tmp_path: Path, given: Any, texts: list[str]
+) -> None:
+    async with rig(tmp_path) as path:
+        assert len((await ask(path, BODY | {"input": given}))["data"]) == len(texts)
+        assert path.router.asked == [texts]
+
+
+@pytest.mark.parametrize("name", ["encoding_format", "dimensions", "user"])
+async def test_a_null_field_is_one_that_was_left_out(tmp_path: Path, name: str) -> None:
+    async with rig(tmp_path) as path:
+        assert await ask(path, BODY | {name: None}) == await ask(path, BODY)
 
 
 async def test_one_text_is_a_list_of_one(tmp_path: Path) -> None:
@@ -69,7 +114,7 @@ async def test_a_request_is_one_line_that_names_its_caller(tmp_path: Path) -> No
     assert (line.kind.value, line.outcome.value, line.usage.input_tokens) == (
         "embedding",
         "success",
-        2,
+        3,
     )
     assert line.tenant.startswith("key-")
     assert (line.request_id, line.endpoint) == ("r-1", "embeddings")
@@ -107,6 +152,15 @@ async def test_a_client_that_leaves_is_written_down_as_such(tmp_path: Path) -> N
         ({"dimensions": 256}, BadRequest, "dimensions"),
         ({"input": ["a"] * 2049}, BadRequest, "input"),
         ({"input": []}, BadRequest, "input"),
+        ({"input": ""}, BadRequest, "input"),
+        ({"input": ["a", ""]}, BadRequest, "input"),
+        ({"input": [[9906], []]}, BadRequest, "input"),
+        ({"input": [9906, -1]}, BadRequest, "input"),
+        ({"input": [9906, 1.5]}, BadRequest, "input"),
+        ({"input": [9906, True]}, BadRequest, "input"),
+        ({"input": [9906, "a"]}, BadRequest, "input"),
+        ({"input": [100257]}, BadRequest, "input"),
+        ({"input": None}, BadRequest, "input"),
         ({"encoding_format": "int8"}, BadRequest, "encoding_format"),
     ],
 )

@@ -1,13 +1,19 @@
 """The environment of a cluster's processes: set once, and never over the caller's own."""
 
+import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
+from core.errors import SettingsError
 from deployments import environment
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -75,3 +81,32 @@ def test_home_is_where_the_caller_says_or_in_the_cache_folder(tmp_path: Path) ->
     assert environment.home() == Path.home() / ".cache" / "hansom"
     os.environ["HANSOM_HOME"] = str(tmp_path)
     assert environment.home() == tmp_path
+
+
+def test_a_process_with_few_files_stops_the_start_in_words() -> None:
+    script = (
+        "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024));"
+        "from deployments import environment; environment.open_files()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 1
+    assert "may open 1,024 files here, and HAProxy needs 11,000" in done.stderr
+
+
+def test_a_promise_for_other_tiers_stops_the_start(tmp_path: Path) -> None:
+    promise = tmp_path / "cut-off.json"
+    part = {"threshold": 0.3, "covers": []}
+    promise.write_text(
+        json.dumps({"router_version": "v3", "distance_limit": None, "parts": [part]})
+    )
+    content = yaml.safe_load((ROOT / "config" / "four-tiers.yaml").read_text())
+    content["router"]["promise"] = str(promise)
+    config = tmp_path / "serve.yaml"
+    config.write_text(yaml.safe_dump(content))
+    with pytest.raises(SettingsError, match=r"router\.promise: it was made for 2 tiers"):
+        environment.settings(config)
+    content["tiers"] = content["tiers"][::3]
+    config.write_text(yaml.safe_dump(content))
+    assert len(environment.settings(config).tiers) == 2

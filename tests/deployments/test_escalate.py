@@ -9,9 +9,10 @@ import pytest
 from aiohttp import web
 
 from core.call import Value
+from core.money import usd
 from core.settings import Settings
 from tests.deployments.engines import Act, Engine, answer, answers, refuses, stalls
-from tests.deployments.rig import call, events_of, rig, settings_of
+from tests.deployments.rig import call, events_of, rig, settings_of, tier_of
 from tests.fakes import FakeRouter
 from tests.ledger.lines import until
 
@@ -253,3 +254,84 @@ async def test_an_answer_is_cached_for_calls_of_the_same_worth_and_domain_only(
         for changes in ({}, {"value": Value.HIGH}, {"domain": "maths"}, {}):
             await path.ask(call(**TURNS, temperature=0, **changes))
         assert len(small.asked) == 3
+
+
+def three(**changes: Any) -> Settings:
+    """Three tiers under a cascade that begins every call with the cheapest."""
+    changes |= {"predict": False}
+    tiers = [tier_of(name, at + 1) for at, name in enumerate(("small", "medium", "large"))]
+    router = {"strategy": "cascade", "weights": "router/weights/v2", "cascade": changes}
+    return settings_of(tiers=tiers, router=router)
+
+
+async def test_of_three_tiers_a_doubtful_answer_goes_up_by_one(tmp_path: Path) -> None:
+    medium, large = Engine(says(RIGHT)), Engine(answers())
+    async with rig(
+        tmp_path, [Engine(says(WRONG))], [large], more={"medium": [medium]}, settings=three()
+    ) as path:
+        reply, body = await path.ask(call(**TURNS))
+        assert orjson.loads(body)["choices"][0]["message"]["content"] == RIGHT
+        why = reply.headers["x-hansom-route-reason"]
+        assert why.startswith("escalated; ")
+        assert why.endswith("medium instead; its answer passed the checks")
+        assert large.asked == []
+        assert await path.told() == [
+            ("small", "answer", "success", None),
+            ("medium", "escalation", "success", None),
+        ]
+        lines = await path.lines()
+        total = sum(line.cost_usd_micros for line in lines)
+        assert reply.headers["x-hansom-cost-usd"] == usd(total)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("second", [False, True])
+async def test_two_doubtful_answers_end_at_the_dearest_and_all_are_paid_for(
+    tmp_path: Path, stream: bool, second: bool
+) -> None:
+    engines = [Engine(says(WRONG)), Engine(says(WRONG)), Engine(answers((" 36",)))]
+    settings = three(streams="hold", second_sample=second)
+    async with rig(
+        tmp_path, engines[:1], engines[2:], more={"medium": engines[1:2]}, settings=settings
+    ) as path:
+        reply, body = await path.ask(call(**TURNS, stream=stream))
+        assert b" 36" in body
+        assert reply.headers["x-hansom-tier"] == "large"
+        assert reply.headers["x-hansom-route-reason"].count("its answer is doubtful") == 2
+        lines = await path.lines()
+        answers_ = [line for line in lines if line.kind.value != "classifier"]
+        assert [line.tier for line in sorted(answers_, key=lambda one: one.attempt)] == [
+            "small", "medium", "large",
+        ]  # fmt: skip
+        assert len({line.attempt for line in lines}) == len(lines)
+        cost = usd(sum(line.cost_usd_micros for line in answers_))
+        told = events_of(body)[-2]["hansom"]["cost_usd"] if stream else None
+        assert (told or reply.headers["x-hansom-cost-usd"]) == cost
+
+
+async def test_when_the_dearer_tiers_fail_the_best_doubtful_answer_is_kept(tmp_path: Path) -> None:
+    engines = [Engine(says(WRONG)), Engine(says(WRONG)), Engine(refuses(500))]
+    async with rig(
+        tmp_path, engines[:1], engines[2:], more={"medium": engines[1:2]}, settings=three()
+    ) as path:
+        reply, _ = await path.ask(call(**TURNS))
+        assert reply.headers["x-hansom-tier"] == "medium"
+        assert "but large failed" in reply.headers["x-hansom-route-reason"]
+        lines = await path.lines()
+        assert {line.attempt for line in lines} >= {0, 1, 2}
+        assert reply.headers["x-hansom-cost-usd"] == usd(sum(x.cost_usd_micros for x in lines))
+
+
+async def test_a_client_that_leaves_the_second_answer_closes_every_attempt(tmp_path: Path) -> None:
+    medium = Engine(stalls)
+    async with rig(
+        tmp_path, [Engine(says(WRONG))], [Engine(answers())],
+        more={"medium": [medium]}, settings=three(),
+    ) as path:  # fmt: skip
+        task = asyncio.create_task(path.ask(call(**TURNS)))
+        await until(lambda: medium.asked)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert {line.outcome.value for line in await path.lines()} == {"cancelled"}
+        assert len(await path.lines()) == 2

@@ -6,9 +6,7 @@ from pathlib import Path
 import pytest
 
 from core.call import Usage
-from core.errors import (
-    DeadlineExceeded,
-)
+from core.errors import BadRequest, DeadlineExceeded
 from tests.deployments.engines import (
     Engine,
     answers,
@@ -53,6 +51,31 @@ async def test_a_stream_that_breaks_after_its_first_token_ends_with_an_error_eve
         await path.ask(asked)
         assert len(engines[0].asked) == 2
     assert other.asked == [], "a client that has seen a token is never given another answer"
+
+
+@pytest.mark.parametrize("code", [400, 404, 422])
+async def test_what_an_engine_refuses_after_a_streams_status_is_the_clients_and_tried_once(
+    tmp_path: Path, code: int
+) -> None:
+    told = {"message": "no such token", "type": "BadRequestError", "param": "x", "code": code}
+    refusing = [Engine(plays([event({"error": told}), b"data: [DONE]\n\n"])) for _ in range(2)]
+    other = Engine(answers())
+    async with rig(tmp_path, refusing, [other]) as path:
+        with pytest.raises(BadRequest, match="no such token") as refused:
+            await path.ask(call(stream=True))
+        assert (refused.value.status, refused.value.param) == (400, "x")
+        assert await path.told() == [("small", "answer", "refused", "bad_request")]
+    assert sum(len(engine.asked) for engine in refusing) == 1
+    assert other.asked == []
+
+
+async def test_an_internal_error_after_a_streams_status_is_tried_elsewhere(tmp_path: Path) -> None:
+    told = {"message": "boom", "type": "InternalServerError", "param": None, "code": 500}
+    other = Engine(answers())
+    async with rig(tmp_path, [Engine(plays([event({"error": told})]))], [other]) as path:
+        reply, _ = await path.ask(call(stream=True))
+        assert reply.headers["x-hansom-tier"] == "large"
+    assert len(other.asked) == 1
 
 
 async def test_a_stream_that_falls_silent_is_given_up_after_the_stall_timeout(

@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 from core.call import Endpoint
 from core.settings import Settings
 from deployments.admission import Admission
+from deployments.cors import with_cors
 from deployments.embeddings import Embeddings
 from deployments.feedback import Feedback
 from deployments.ingress import Application, Generation, Routes
@@ -24,6 +25,8 @@ from tests.deployments.rig import Rig, rig, settings_of
 from tests.ledger.lines import until
 
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
+JSON = {"content-type": "application/json"}
+RAW_JSON = [(b"content-type", b"application/json")]
 BODY: dict[str, Any] = {"model": "auto", "messages": [{"role": "user", "content": "Hello"}]}
 
 
@@ -61,7 +64,8 @@ async def client(
     of = settings_of(**settings)
     async with rig(folder, engines, settings=of) as path:
         app, admission = app_of(path, of, ready=ready)
-        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        front = with_cors(app, of.server.cors)
+        transport = httpx.ASGITransport(front, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://hansom") as one:
             yield one
         assert admission.in_flight == 0, "every place was given back"
@@ -113,7 +117,7 @@ async def test_a_wrong_body_is_an_error_in_openais_shape(
     tmp_path: Path, content: bytes, status: int, param: str | None
 ) -> None:
     async with client(tmp_path, limits={"max_body_bytes": 1024}) as http:
-        answer = await http.post(CHAT, content=content)
+        answer = await http.post(CHAT, content=content, headers=JSON)
         assert (answer.status_code, error_of(answer)["param"]) == (status, param)
         assert error_of(answer)["type"] == "invalid_request_error"
 
@@ -209,7 +213,7 @@ class Leaving:
         self._messages.put_nowait({"type": "http.request", "body": raw, "more_body": False})
 
     def start(self, path: Rig) -> asyncio.Task[None]:
-        scope = {"type": "http", "method": "POST", "path": CHAT, "headers": [], "query_string": b""}
+        scope = {"type": "http", "method": "POST", "path": CHAT, "headers": RAW_JSON}
         app, _ = app_of(path, settings_of())
         return asyncio.create_task(app(scope, self._messages.get, self._send))
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from deployments.judge import SmallModel, hardness
+from deployments.judge import SmallModel, yes_share
 from tests.deployments.engines import Act, Engine, dies, refuses, stalls, usage
 from tests.deployments.rig import call, rig
 
@@ -46,7 +46,7 @@ def verdict(answer: dict[str, Any]) -> Act:
 def test_yes_and_no_are_weighed_in_any_spelling_and_nothing_else_is(
     answer: dict[str, Any], expected: float | None
 ) -> None:
-    found = hardness(answer)
+    found = yes_share(answer)
     assert found == (None if expected is None else pytest.approx(expected))
 
 

@@ -1,6 +1,5 @@
 """Labels are bounded: whatever clients send, each label's values are those of a list."""
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,7 +67,7 @@ async def mixed_traffic(folder: Path) -> Metrics:
         async with httpx.AsyncClient(transport=transport, base_url="http://hansom") as http:
             for headers in ({}, HEADERS, HEADERS | {"x-hansom-risk": MARK}):
                 for url, body in bodies():
-                    await http.post(url, content=json.dumps(body), headers=headers)
+                    await http.post(url, json=body, headers=headers)
                     await path.pipeline._semantic.settled()  # type: ignore[union-attr]
             await http.post(f"/{MARK}", headers=HEADERS)
         await until(lambda: not path.books.late.waiting)

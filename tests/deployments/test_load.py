@@ -3,6 +3,7 @@
 import asyncio
 import importlib.util
 import re
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -12,11 +13,13 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from autoscale.observe import Report
 from core.call import Usage
-from core.settings import SimulatedEngine
+from core.scaling import Slo
+from core.settings import Accelerator, SimulatedEngine, VllmEngine
 from deployments import vllm_engine
 from deployments.load import LoadTeller, Queue, Totals
 from deployments.meter import Meter
 from deployments.simulated import Simulated
+from deployments.slo_count import SloCount
 from tests.deployments.rig import settings_of
 from tests.deployments.test_simulated import post
 
@@ -32,7 +35,7 @@ async def nothing(*_: Any) -> None:
 def test_rates_are_of_the_window_and_not_since_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr("deployments.load.time.monotonic", lambda: now[0])
-    teller = LoadTeller(Meter(nothing))
+    teller = LoadTeller(Meter(nothing), SloCount(Slo()))
     first = teller.report(Queue(), Totals(prefilled_tokens=1000, made_tokens=50))
     assert (first.input_tokens_per_s, first.ttft_s, first.tpot_s) == (0.0, None, None)
     found: list[Report] = []
@@ -51,7 +54,7 @@ def test_no_ttft_is_told_where_it_may_be_that_of_batch_calls(
 ) -> None:
     now = [100.0]
     monkeypatch.setattr("deployments.load.time.monotonic", lambda: now[0])
-    teller = LoadTeller(Meter(nothing))
+    teller = LoadTeller(Meter(nothing), SloCount(Slo()))
     told = []
     for step in range(14):
         now[0] += 1
@@ -105,13 +108,14 @@ async def test_the_meter_counts_the_gateways_requests_and_their_lane() -> None:
     ]
     calls = [asyncio.create_task(meter(scope, None, None)) for scope in scopes]
     await asyncio.sleep(0)
-    told = LoadTeller(meter).report(Queue(batch_input_tokens=7), Totals())
+    teller = LoadTeller(meter, SloCount(Slo()))
+    told = teller.report(Queue(batch_input_tokens=7), Totals())
     assert (told.arrived, told.batch_arrived, told.finished) == (2, 1, 0)
     assert (meter.batch("r1"), meter.batch("r2"), meter.batch("r3")) == (False, True, False)
     assert told.batch_input_tokens == 7
     for id in ("r1", "r2"):
         meter.note(id, Usage(10, 5, 3))
-    assert LoadTeller(meter).report(Queue(), Totals()).batch_input_tokens == 10
+    assert teller.report(Queue(), Totals()).batch_input_tokens == 10
     release.set()
     await asyncio.gather(*calls)
     assert (meter.open, meter.batch_open, meter.finished) == (0, 0, 2)
@@ -141,7 +145,7 @@ class OutputProcessor:
     request_states: ClassVar[dict[str, Any]] = {
         id: SimpleNamespace(
             external_req_id=f"chatcmpl-{name}", is_prefilling=prefilling, prompt_len=100,
-            num_cached_tokens=0 if prefilling else 40,
+            num_cached_tokens=0 if prefilling else 40, stats=None,
         )
         for id, name, prefilling in (
             ("1", "r1", False), ("2", "r2", True), ("3", "r3", True), ("4", "i1", True),
@@ -189,7 +193,7 @@ async def test_a_vllm_report_is_made_of_its_own_metrics(monkeypatch: pytest.Monk
     one = vllm_engine.Vllm(settings_of().tiers[0], Path(), 1000.0)
     one._llm = SimpleNamespace(output_processor=OutputProcessor())
     one.meter = meter = Meter(app)
-    one._teller = LoadTeller(meter)
+    one._teller = LoadTeller(meter, one._kept)
     calls = [asyncio.create_task(meter(scope, None, None)) for scope in lanes()]
     await asyncio.sleep(0)
     first = one.report()
@@ -226,3 +230,85 @@ def test_vllm_schedules_by_the_priority_that_calls_are_sent_with() -> None:
     for endpoint in ("chat_completion", "completion"):
         assert "    priority: int = Field(" in (openai / endpoint / "protocol.py").read_text()
         assert "priority=self._get_priority(" in (openai / endpoint / "serving.py").read_text()
+
+
+async def test_a_simulated_engine_counts_who_kept_the_slo_and_no_batch_calls() -> None:
+    strict = SloCount(Slo(ttft_s=0.1, tpot_s=0.5))
+    settings = SimulatedEngine(kind="simulated", ttft_s=0.06, max_concurrent=1, output_tokens=3)
+    one = Simulated(settings, "m", strict)
+    batch = {"headers": [(b"x-request-id", b"b"), (b"x-hansom-lane", b"batch")], "priority": 1}
+    await post(one, **batch)
+    assert (one.report().judged, one.report().missed) == (0, 0)
+    await asyncio.gather(post(one), post(one, stream=True))
+    told = one.report()
+    assert (told.judged, told.missed) == (2, 1), "one waited for the other"
+
+
+class Stats(SimpleNamespace):
+    """vLLM's, of a request that came `ago_s` before now."""
+
+    def __init__(self, ttft_s: float, tokens: int, took_s: float, ago_s: float = 0.0) -> None:
+        super().__init__(
+            first_token_latency=ttft_s, num_generation_tokens=tokens, first_token_ts=10.0,
+            last_token_ts=10.0 + took_s, arrival_time=time.time() - ago_s,
+        )  # fmt: skip
+
+
+def test_vllms_requests_are_judged_by_its_own_times() -> None:
+    one = vllm_engine.Vllm(settings_of().tiers[0], Path(), 1000.0)
+    one.meter = Meter(nothing)
+
+    def state(id: str, stats: Stats | None, *, prefilling: bool = False) -> SimpleNamespace:
+        return SimpleNamespace(
+            request_id=id, external_req_id=f"chatcmpl-{id}", prompt_len=100, stats=stats,
+            is_prefilling=prefilling,
+        )  # fmt: skip
+
+    def counts() -> tuple[int, int]:
+        return one._kept.judged, one._kept.missed
+
+    late = state("late", Stats(2.5, 1, 0.0))
+    one._began(late)
+    assert counts() == (1, 1), "its SLO is 2 s; it is known before its end"
+    one._ended(late)
+    one._ended(state("good", Stats(1.0, 11, 0.9)))
+    one._ended(state("slow", Stats(1.0, 11, 1.1)))
+    one._ended(state("short", Stats(1.0, 1, 0.0)))
+    assert counts() == (4, 2)
+    one._ended(state("left", Stats(0.0, 0, 0.0, ago_s=1.0), prefilling=True))
+    one._ended(state("untimed", None))
+    assert counts() == (4, 2)
+    one._ended(state("gave up", Stats(0.0, 0, 0.0, ago_s=3.0), prefilling=True))
+    assert counts() == (5, 3)
+
+
+def test_vllm_keeps_the_times_that_requests_are_judged_by() -> None:
+    spec = importlib.util.find_spec("vllm")
+    assert spec is not None and spec.origin is not None
+    stats = (Path(spec.origin).parent / "v1" / "metrics" / "stats.py").read_text()
+    for name in (
+        "first_token_latency", "num_generation_tokens", "first_token_ts", "last_token_ts",
+        "arrival_time",
+    ):  # fmt: skip
+        assert f"    {name}: " in stats
+
+
+@pytest.mark.parametrize(
+    ("gpus", "args", "expected"),
+    [
+        (0, {}, (0.05, 32)),
+        (0, {"block_size": 64, "watermark": 0.0}, (0.0, 64)),
+        (1, {}, (0.05, None)),
+        (1, {"watermark": 0.2}, (0.2, None)),
+    ],
+)
+def test_vllm_gets_a_watermark_and_small_blocks_unless_the_settings_say_otherwise(
+    gpus: int, args: dict[str, Any], expected: tuple[float, int | None]
+) -> None:
+    """vLLM's own parser knows both names."""
+    tier = settings_of().tiers[0].model_copy(update={
+        "engine": VllmEngine(kind="vllm", args=args),
+        "accelerator": Accelerator(type="any" if gpus else None, per_replica=gpus),
+    })  # fmt: skip
+    told = vllm_engine.server_arguments(tier, Path("/weights"), 1000.0)
+    assert (told.watermark, told.block_size) == expected

@@ -9,7 +9,15 @@ import orjson
 import pytest
 
 from core.call import Usage
-from deployments.meter import USAGE_PATH, Meter, note_ends, taken_of
+from core.capability import Capabilities
+from deployments.meter import (
+    CAPABILITIES_PATH,
+    USAGE_PATH,
+    Meter,
+    note_ends,
+    prompt_of,
+    taken_of,
+)
 
 ID = "r-1-cccccccc-0"
 TOOK = Usage(10, 5, 3)
@@ -107,15 +115,41 @@ async def test_a_request_that_the_engine_did_not_begin_took_nothing(
     assert await meter.usage(ID) == Usage()
 
 
-async def test_several_choices_add_up() -> None:
+async def took(*noted: tuple[str, Usage]) -> Usage | None:
+    """What a meter tells after these notes of one request's prompts."""
     meter = Meter(app := App())
     running = begin(meter)
     await asyncio.sleep(0)
-    for took in (TOOK, Usage(0, 15, 4)):
-        meter.note(ID, took)
+    for prompt, usage in noted:
+        meter.note(ID, usage, prompt)
     app.go.set()
     await running
-    assert await meter.usage(ID) == Usage(10, 20, 7)
+    return await meter.usage(ID)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+async def test_a_prompt_counts_once_and_the_output_of_all_its_choices(order: int) -> None:
+    """As the first to read it found the prefix cache, not as it left it to the others."""
+    left_early = ("a", Usage())
+    noted = [("a", TOOK), ("a", Usage(0, 15, 4)), left_early, ("a", Usage(0, 15, 1))]
+    assert await took(*noted[::order]) == Usage(10, 5, 8)
+
+
+async def test_every_prompt_of_a_request_counts() -> None:
+    noted = [("a", Usage(6, 0, 2)), ("b", Usage(2, 7, 3)), ("a", Usage(0, 6, 1))]
+    assert await took(*noted) == Usage(8, 7, 6)
+
+
+async def test_beams_read_the_prompt_once_and_longer_ones_for_every_step() -> None:
+    steps = ["0" * 32, "1" * 32, "1" * 32]
+    ids = [f"chatcmpl-{ID}-{step}-beam-{at}" for at, step in enumerate(steps)]
+    noted = [(prompt_of(one), Usage(9 + at, 0, 1)) for at, one in enumerate(ids)]
+    assert await took(*noted) == Usage(9, 0, 3)
+
+
+def test_only_vllms_own_marks_make_beams_of_a_request() -> None:
+    prompts = [f"cmpl-mine-{'0' * 32}-beam-1-cccccccc-0-{at}" for at in range(2)]
+    assert [prompt_of(one) for one in prompts] == prompts
 
 
 async def test_of_a_request_that_never_came_it_says_null() -> None:
@@ -143,6 +177,9 @@ async def test_it_remembers_only_the_last_requests() -> None:
         (f"chatcmpl-{ID}", ID),
         (f"cmpl-{ID}-0", ID),
         (f"cmpl-{ID}-17", ID),
+        (f"chatcmpl-{ID}-{'a1' * 16}-beam-0", ID),
+        (f"cmpl-{ID}-{'0f' * 16}-beam-31", ID),
+        (f"chatcmpl-{ID}-beam-0", ""),
         ("chatcmpl-other", ""),
         (ID, ""),
         ("cmpl-", ""),
@@ -294,3 +331,27 @@ def test_nothing_is_taken_before_the_prefill_and_then_as_vllm_counts(
     state: State, took: Usage
 ) -> None:
     assert taken_of(state) == took
+
+
+async def test_it_tells_what_its_engine_can_do() -> None:
+    meter = Meter(App())
+    meter.capabilities = Capabilities(tools=False, context_tokens=64)
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    await meter(scope(CAPABILITIES_PATH, id=""), nothing, send)
+    told = orjson.loads(sent[1]["body"])
+    assert sent[0]["status"] == 200
+    assert Capabilities(**told) == meter.capabilities
+
+
+@pytest.mark.parametrize("internal", [True, False])
+def test_who_asks_gets_vllms_own_state_of_each_that_ends(internal: bool) -> None:
+    first, second = two()
+    processor, ended = Processor(first, second), list[State]()
+    note_ends(processor, lambda id, usage: None, ended.append)
+    processor._finish_request(second)
+    processor.abort_requests(["a-1" if internal else "chatcmpl-a"], internal=internal)
+    assert ended == [second, first]

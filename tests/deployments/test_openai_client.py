@@ -23,6 +23,14 @@ def new_id() -> dict[str, str]:
     return {"x-request-id": f"test-{uuid.uuid4().hex}"}
 
 
+def test_a_model_is_found_by_its_name(hansom: Serving) -> None:
+    models = hansom.client().models
+    for one in models.list():
+        assert models.retrieve(one.id) == one
+    with pytest.raises(openai.NotFoundError):
+        models.retrieve("gpt-4o")
+
+
 def test_a_chat_is_answered_and_says_how(hansom: Serving) -> None:
     raw = hansom.client().chat.completions.with_raw_response.create(
         model="auto", messages=HELLO, max_tokens=5
@@ -140,9 +148,8 @@ def test_a_prompt_that_is_too_long_is_refused_with_both_token_counts(
             model="auto", messages=long, max_tokens=77, stream=stream
         )
     assert caught.value.code == "context_length_exceeded"
-    assert "2048 tokens" in caught.value.message
-    assert "77 output tokens" in caught.value.message
-    assert "input tokens" in caught.value.message
+    assert "a context of 2,048 tokens" in caught.value.message
+    assert "at least 2,077 are needed" in caught.value.message
 
 
 def test_one_request_too_many_is_the_clients_rate_limit_error(hansom: Serving) -> None:

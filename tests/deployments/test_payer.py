@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.errors import BadRequest
-from deployments.payer import ANONYMOUS, bearer, holder, stranger, tenant, words
+from core.errors import BadRequest, InvalidKey
+from deployments.payer import ANONYMOUS, holder, stranger, tenant, words
 from ledger.keys import new_key
 
 KEY, _ = new_key("acme", 0.0, team="red", tags=("web",))
@@ -40,10 +40,14 @@ def test_a_token_that_is_no_key_is_a_tenant_of_its_own(token: str) -> None:
     assert (payer.team, payer.record) == ("red", None)
 
 
+def test_without_a_credential_a_caller_is_anonymous() -> None:
+    assert stranger({"x-hansom-team": "red"}).tenant == ANONYMOUS
+
+
 @pytest.mark.parametrize("value", ["", "Bearer", "Bearer  ", "Basic abc"])
-def test_without_a_token_a_caller_is_anonymous(value: str) -> None:
-    assert bearer({"authorization": value}) == ""
-    assert stranger({"authorization": value}).tenant == ANONYMOUS
+def test_a_credential_that_cannot_be_read_is_nobodys(value: str) -> None:
+    with pytest.raises(InvalidKey):
+        stranger({"authorization": value})
 
 
 @pytest.mark.parametrize("value", [",".join("abcdefghijklmnopq"), "x" * 101])

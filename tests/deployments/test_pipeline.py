@@ -174,7 +174,9 @@ async def test_the_least_busy_replica_is_chosen(tmp_path: Path) -> None:
 
 
 async def test_a_prompt_too_long_for_a_tier_goes_to_the_next(tmp_path: Path) -> None:
-    async with rig(tmp_path, [Engine(refuses(400, TOO_LONG))], [Engine(answers())]) as path:
+    async with rig(
+        tmp_path, [Engine(refuses(400, TOO_LONG, "input_tokens"))], [Engine(answers())]
+    ) as path:
         reply, _ = await path.ask(call())
         assert reply.headers["x-hansom-tier"] == "large"
         assert await path.told() == [
@@ -186,7 +188,7 @@ async def test_a_prompt_too_long_for_a_tier_goes_to_the_next(tmp_path: Path) -> 
 async def test_a_prompt_too_long_for_every_tier_is_told_in_the_engines_words(
     tmp_path: Path,
 ) -> None:
-    engines = [Engine(refuses(400, TOO_LONG)) for _ in range(2)]
+    engines = [Engine(refuses(400, TOO_LONG, "input_tokens")) for _ in range(2)]
     async with rig(tmp_path, engines[:1], engines[1:]) as path:
         with pytest.raises(ContextTooLong, match="maximum context length is 16") as caught:
             await path.ask(call())

@@ -5,13 +5,11 @@ from typing import Any
 
 import orjson
 import pytest
+from aiohttp import web
 
 from cache.eligible import Directives
 from core.call import Risk, Usage
-from tests.deployments.engines import (
-    Engine,
-    answers,
-)
+from tests.deployments.engines import Engine, answer, answers, chunks, plays
 from tests.deployments.rig import call, events_of, read, rig, settings_of
 
 
@@ -103,3 +101,24 @@ async def test_closing_waits_for_the_cache(tmp_path: Path) -> None:
         before = path.store.operations
         await path.pipeline.close()
         assert path.store.operations == before + 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("reason", "caps", "kept"), [
+    ("length", {"small": 33}, False), ("stop", {"small": 33}, True), ("length", {}, True),
+])  # fmt: skip
+async def test_an_answer_that_was_cut_for_a_budget_is_not_kept(
+    reason: str, caps: dict[str, int], kept: bool, stream: bool, tmp_path: Path
+) -> None:
+    async def act(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        if not stream:
+            whole = answer(" a", 1)
+            whole["choices"][0]["finish_reason"] = reason
+            return web.json_response(whole)
+        events = [one.replace(b'"stop"', f'"{reason}"'.encode()) for one in chunks([" a"])]
+        return await plays(events)(request, body)
+
+    async with rig(tmp_path, [Engine(act)]) as path:
+        await path.ask(call(stream=stream, temperature=0, output_caps=caps))
+        reply, _ = await path.ask(call(stream=stream, temperature=0))
+        assert (reply.headers["x-hansom-cache"] == "exact") is kept

@@ -1,54 +1,47 @@
-"""The main job on real models: vLLM, two tiers, Redis and the ledger, started by one command.
+"""The main job on real models: vLLM, two tiers, Redis and the ledger, started by one command."""
 
-Weights are prepared once under HANSOM_HOME (default ~/.cache/hansom) and shared by all runs;
-everything else of a run is its own.
-"""
-
-import hashlib
 import json
 import time
-from collections.abc import Iterator
+import uuid
 from typing import Any
 
 import httpx
 import openai
 import psutil
 import pytest
-import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from core.free_port import free_port
-from deployments import environment
-from tests.deployments.serving import ROOT, Serving, command
+from cache.question import question
+from deployments.judge import yes_or_no, yes_share
+from ledger.line import Outcome
+from tests.conftest import CASCADE_KEY, LEAST_YES, REFUNDS
+from tests.deployments.serving import Serving, command
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(900)]
 
 FRANCE = "What is the capital of France?"
 PROOF = "Prove that there are infinitely many primes congruent to 3 mod 4."
-CASCADE_KEY = "checks-its-answers"
-CASCADER = "key-" + hashlib.sha256(CASCADE_KEY.encode()).hexdigest()[:16]
+WEATHER: Any = {
+    "type": "function",
+    "function": {
+        "name": "weather",
+        "description": "Weather of a city",
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"type": "string"}},
+            "required": ["city"],
+        },
+    },
+}
 CODE = "Write a Python function that merges overlapping intervals and give its complexity."
 
 
-@pytest.fixture(scope="module")
-def serving() -> Iterator[Serving]:
-    config: dict[str, Any] = yaml.safe_load((ROOT / "config" / "laptop.yaml").read_text())
-    config["server"] = {"port": free_port()}
-    config["router"] |= {
-        "tenants": {CASCADER: {"strategy": "cascade", "threshold": 1.0}},
-        "cascade": {"perplexity": 50.0, "streams": "prefix", "prefix_tokens": 8},
-    }
-    running = Serving(config, models=environment.home() / "models", start_s=800)
-    try:
-        running.start()
-        yield running
-        _, left = running.interrupt()
-        assert not left, [command(one) for one in left]
-    finally:
-        running.end()
+@pytest.fixture
+def serving(laptop: Serving) -> Serving:
+    return laptop
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def client(serving: Serving) -> openai.OpenAI:
     return serving.client(timeout=180)
 
@@ -130,20 +123,7 @@ def test_a_tool_is_called(client: openai.OpenAI) -> None:
     answer = client.chat.completions.create(
         model="large",
         messages=[{"role": "user", "content": "What is the weather in Paris? Use the tool."}],
-        tools=[
-            {
-                "type": "function",
-                "function": {
-                    "name": "weather",
-                    "description": "Weather of a city",
-                    "parameters": {
-                        "type": "object",
-                        "properties": {"city": {"type": "string"}},
-                        "required": ["city"],
-                    },
-                },
-            }
-        ],
+        tools=[WEATHER],
         tool_choice={"type": "function", "function": {"name": "weather"}},
         temperature=0,
         max_tokens=48,
@@ -172,6 +152,47 @@ def test_an_answer_keeps_to_a_json_schema(client: openai.OpenAI) -> None:
     )
     found = json.loads(answer.choices[0].message.content or "")
     assert set(found) == {"city", "capital"} and isinstance(found["capital"], bool)
+
+
+LOOP = {"x": {"$ref": "#/$defs/x"}}
+NESTED_LOOP = {"type": "object", "properties": {"a": LOOP["x"]}, "required": ["a"], "$defs": LOOP}
+DEEP_CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "[" * 50_000}}
+NEVER: dict[str, dict[str, Any]] = {
+    "a schema that is only itself": {"schema": {"$ref": "#"}},
+    "a property that is only itself": {"schema": NESTED_LOOP},
+    "a type that is none": {"schema": {"type": "foo"}},
+    "what xgrammar does not enforce": {"schema": {"type": "integer", "multipleOf": 5}},
+    "a regular expression that is none": {"structured_outputs": {"regex": "("}},
+    "a class without a character": {"structured_outputs": {"regex": r"[^\s\S]"}},
+    "a grammar that is only itself": {"structured_outputs": {"grammar": "root ::= root"}},
+    "no choice": {"structured_outputs": {"choice": []}},
+    "a token that is none": {"logit_bias": {"999999999": 5}},
+    "arguments that are too deep": {
+        "messages": [
+            {"role": "user", "content": "Go on."},
+            {"role": "assistant", "content": None, "tool_calls": [DEEP_CALL]},
+        ]
+    },
+}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+@pytest.mark.parametrize("what", NEVER)
+def test_what_the_engine_can_never_do_is_a_400_that_is_tried_once(
+    serving: Serving, what: str, stream: bool
+) -> None:
+    body: dict[str, Any] = {"model": "auto", "messages": [{"role": "user", "content": FRANCE}]}
+    body |= NEVER[what] | {"stream": stream, "max_tokens": 8}
+    if schema := body.pop("schema", None):
+        form = {"name": "answer", "schema": schema}
+        body["response_format"] = {"type": "json_schema", "json_schema": form}
+    id_ = uuid.uuid4().hex
+    answer = httpx.post(
+        f"{serving.url}/v1/chat/completions", json=body, headers={"x-request-id": id_}, timeout=60
+    )
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["error"]["type"] == "invalid_request_error"
+    assert [line.outcome for line in serving.lines(id_)] == [Outcome.REFUSED]
 
 
 def test_logprobs_stop_seed_and_n_are_vllms(client: openai.OpenAI) -> None:
@@ -206,8 +227,144 @@ def test_too_long_a_prompt_is_told_with_both_token_counts(client: openai.OpenAI)
             model="small", messages=[{"role": "user", "content": "word " * 6000}], max_tokens=8
         )
     assert caught.value.code == "context_length_exceeded"
-    assert "4096 tokens" in caught.value.message  # what fits
-    assert "4097 input tokens" in caught.value.message  # vLLM stops counting when it is too long
+    assert "small has a context of 1,024 tokens" in caught.value.message
+    assert "at least 6,008 are needed" in caught.value.message
+
+
+def routed(client: openai.OpenAI, prompt: str, **asked: Any) -> tuple[str, str]:
+    """The tier that answered `auto`, and why."""
+    messages: Any = [{"role": "user", "content": prompt}]
+    options = {"max_tokens": 16, "temperature": 0} | asked
+    made = client.chat.completions.with_raw_response.create(
+        model="auto", messages=messages, extra_headers={"x-hansom-cache": "off"}, **options
+    )
+    assert made.parse().usage
+    return made.headers["x-hansom-tier"], made.headers["x-hansom-route-reason"]
+
+
+def test_an_easy_question_goes_to_the_tier_that_can_do_what_it_needs(
+    client: openai.OpenAI,
+) -> None:
+    tier, why = routed(client, FRANCE)
+    assert tier == "small", why
+    tier, why = routed(client, FRANCE, tools=[WEATHER])
+    assert (tier, why.startswith("capability; small has no tool calls")) == ("large", True)
+    tier, why = routed(client, FRANCE, max_tokens=2000)
+    assert tier == "large"
+    assert "small has a context of 1,024 tokens, where at least 2,006 are needed" in why
+
+
+def test_a_prompt_that_only_its_engine_can_count_goes_on_when_it_refuses(
+    client: openai.OpenAI,
+) -> None:
+    tier, why = routed(client, "Hello " + "😀😀😀😀😀😀 " * 150)
+    assert "is below" in why, "it is easy by its score: small was asked first"
+    assert tier == "large"
+    assert why.startswith("refused") and "small refused (context_length_exceeded)" in why
+
+
+def test_a_tier_that_is_named_and_cannot_says_what_it_lacks(client: openai.OpenAI) -> None:
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    refused = {
+        "small has no tool calls": {"model": "small", "tools": [WEATHER]},
+        "small has no image input; large has no image input": {
+            "model": "auto", "messages": [{"role": "user", "content": [image]}],
+        },
+    }  # fmt: skip
+    for words, asked in refused.items():
+        messages: Any = [{"role": "user", "content": FRANCE}]
+        whole: Any = {"messages": messages} | asked
+        with pytest.raises(openai.BadRequestError, match=words) as caught:
+            client.chat.completions.create(**whole)
+        assert caught.value.code == "not_supported"
+
+
+def test_a_question_in_quite_other_words_is_served_if_the_large_model_says_so(
+    serving: Serving, client: openai.OpenAI
+) -> None:
+    """The two are far by cosine, so the trees refuse the second; this model is .25 sure of it."""
+    policy, money = "What is our refund policy?", "How do I get my money back?"
+    sure = yes_share(
+        client.chat.completions.create(
+            model="large", **yes_or_no(question(policy, money))
+        ).model_dump()
+    )
+    assert sure is not None
+    headers, first = _refund(client, policy)
+    assert headers["x-hansom-cache"] == "miss"
+    headers, second = _refund(client, money)
+    reason = f"{headers['x-hansom-route-reason']} (the model is {sure:.3f} sure)"
+    assert (headers["x-hansom-cache"] == "semantic") is (sure >= LEAST_YES), reason
+    (asked,) = [
+        line
+        for line in serving.lines(headers["x-request-id"], 2)
+        if line.route_code == "cache_verify"
+    ]
+    assert (asked.kind, asked.tier, asked.outcome) == ("classifier", "large", "success")
+    if sure >= LEAST_YES:
+        assert "judged" in reason and second == first
+
+
+def test_the_large_models_word_is_a_line_of_its_own_and_a_gate_comes_before_it(
+    serving: Serving, client: openai.OpenAI
+) -> None:
+    shop = "You work for a shop. Answer in one short sentence."  # a scope of its own
+    _refund(client, "How long does a refund of 20 dollars take?", shop)
+    headers, _ = _refund(client, "When do I get my 20 dollars back?", shop)
+    lines = {line.kind: line for line in serving.lines(headers["x-request-id"], 2)}
+    asked = lines["classifier"]
+    assert (asked.tier, asked.route_code, asked.outcome) == ("large", "cache_verify", "success")
+    assert asked.usage.output_tokens == 1 and asked.cost_usd_micros > 0
+    headers, _ = _refund(client, "When do I get my 30 dollars back?", shop)
+    assert headers["x-hansom-cache"] == "miss"
+    assert {line.kind for line in serving.lines(headers["x-request-id"])} == {"answer"}
+
+
+def _refund(
+    client: openai.OpenAI, text: str, system: str = "Answer in one short sentence."
+) -> tuple[httpx.Headers, str]:
+    raw = client.chat.completions.with_raw_response.create(
+        model="large",
+        messages=[
+            {"role": "system", "content": system},
+            {"role": "user", "content": text},
+        ],
+        temperature=0,
+        max_tokens=80,
+        extra_headers={"x-hansom-domain": REFUNDS},
+    )
+    return httpx.Headers(raw.headers), raw.parse().choices[0].message.content or ""
+
+
+def test_a_second_question_on_a_long_context_reads_it_from_the_prefix_cache(
+    client: openai.OpenAI,
+) -> None:
+    context = " ".join(f"Rule {at}: parcel {at} goes to shelf {at * 7 % 90}." for at in range(140))
+    first = _on(client, context, "To which shelf does parcel 3 go?")
+    second = _on(client, context, "How many rules are there?")
+    for ttft_s, usage in (first, second):
+        assert usage.prompt_tokens > 2000 and ttft_s > 0
+    cached = [usage.prompt_tokens_details.cached_tokens for _, usage in (first, second)]
+    assert cached[0] < 200 and cached[1] > 1800, cached
+    assert second[0] < first[0] / 2, (first, second)
+
+
+def _on(client: openai.OpenAI, context: str, question: str) -> tuple[float, Any]:
+    """The time to the first token, seconds, and the usage."""
+    begun_s = time.monotonic()
+    stream = client.chat.completions.create(
+        model="large",
+        messages=[{"role": "system", "content": context}, {"role": "user", "content": question}],
+        max_tokens=8,
+        stream=True,
+        stream_options={"include_usage": True},
+    )
+    ttft_s, usage = 0.0, None
+    for chunk in stream:
+        if not ttft_s and chunk.choices and chunk.choices[0].delta.content:
+            ttft_s = time.monotonic() - begun_s
+        usage = chunk.usage or usage
+    return ttft_s, usage
 
 
 def test_a_client_that_hangs_up_frees_the_engine_within_a_second(serving: Serving) -> None:

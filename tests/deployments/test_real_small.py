@@ -14,11 +14,13 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from decimal import Decimal
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import httpx
+import orjson
 import psutil
 import pytest
 import yaml
@@ -38,7 +40,7 @@ from tests.deployments.serving import ROOT, Serving, wait
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(900)]
 
-SLO = {"ttft_s": 3.0}
+SLO = {"ttft_s": 6.0}  # calls that wait for half of it are late, also on a busy machine
 LONG = {"max_tokens": 1500, "ignore_eos": True}
 
 
@@ -159,8 +161,6 @@ def test_the_ledger_grows_by_what_vllm_counts_however_a_request_ends(serving: Se
         "left unbegun": ask(serving, text="word " * 3000, read_s=0.3, max_tokens=8),
         "ended": ask(serving, max_tokens=8),
         "ended stream": ask(serving, stream=True, max_tokens=8),
-        "choices left": ask(serving, stream=True, n=2, events=8, **LONG),
-        "plain choices left": leave_plain(serving, n=2),
         "prompts left": ask(serving, **both, stream=True, events=8, **LONG),
         "prompts ended": ask(serving, **both, max_tokens=4),
     }
@@ -182,7 +182,7 @@ def test_the_ledger_grows_by_what_vllm_counts_however_a_request_ends(serving: Se
         was_left = "left" in name
         assert (line.outcome is Outcome.CANCELLED) is was_left, name
         assert (line.undelivered_tokens > 0) <= was_left, name
-    for name in ("stream left", "plain left", "choices left", "plain choices left", "prompts left"):
+    for name in ("stream left", "plain left", "prompts left"):
         assert lines[name].usage.output_tokens > 0, shown
         assert lines[name].cost_usd_micros > 0, shown
     assert lines["left unbegun"].usage.output_tokens == 0, shown
@@ -195,6 +195,77 @@ def test_the_ledger_grows_by_what_vllm_counts_however_a_request_ends(serving: Se
             "cached_input_tokens": usage.cached_input_tokens,
             "output_tokens": usage.output_tokens,
         }, name
+
+
+def answered(
+    serving: Serving, path: str = "chat/completions", **body: Any
+) -> tuple[str, dict[str, Any], int]:
+    """One whole request: its id, the usage that it tells, and the cost in micro-USD."""
+    id_ = uuid.uuid4().hex
+    asked: dict[str, Any] = {"model": "small", "temperature": 1.0, "max_tokens": 6} | body
+    if path == "chat/completions":
+        asked["messages"] = [{"role": "user", "content": f"{id_} Count up from one."}]
+    if asked.get("stream"):
+        asked["stream_options"] = {"include_usage": True}
+    answer = httpx.post(
+        f"{serving.url}/v1/{path}", json=asked, headers={"x-request-id": id_}, timeout=300
+    )
+    assert answer.status_code == 200, answer.text
+    if asked.get("stream"):
+        last = orjson.loads(answer.text.strip().split("\n\n")[-2].removeprefix("data: "))
+        cost = last["hansom"]["cost_usd"]
+    else:
+        last, cost = answer.json(), answer.headers["x-hansom-cost-usd"]
+    return id_, last["usage"], int(Decimal(cost) * 1_000_000)
+
+
+def test_of_several_choices_everyone_tells_the_prompt_once(serving: Serving) -> None:
+    """Usage, cost and the ledger's line; vLLM itself counts the prompt for each choice."""
+    prompts = {"path": "completions", "prompt": ["The sky over London is", "A taxi is"]}
+    shapes: list[dict[str, Any]] = [
+        {"n": 4}, {"n": 4, "stream": True}, {"n": 1}, {"n": 4, **prompts},
+        {"n": 4, "stream": True, **prompts}, {"n": 2, "use_beam_search": True},
+    ]  # fmt: skip
+    before, old = counted(serving), len(lines_of(serving))
+    told = {}
+    for shape in shapes:
+        id_, *rest = answered(serving, **shape)
+        told[id_] = (shape, *rest)
+    wait(lambda: len(lines_of(serving)) == old + len(shapes), 60)
+    read = made = 0
+    for line in lines_of(serving)[-len(shapes) :]:
+        shape, usage, cost = told[line.request_id]
+        assert line.usage.input_tokens == usage["prompt_tokens"], shape
+        assert line.usage.output_tokens == usage["completion_tokens"], shape
+        assert line.cost_usd_micros == cost > 0, shape
+        assert not line.estimated_tokens
+        if "use_beam_search" not in shape:
+            read += line.usage.input_tokens * shape["n"]
+            made += line.usage.output_tokens
+            choices = shape["n"] * len(shape.get("prompt", "1"))
+            assert line.usage.output_tokens > choices
+    grown = [now - then for now, then in zip(counted(serving), before, strict=True)]
+    assert grown[0] > read and grown[1] > made, "beams are more than is told of them"
+
+
+def test_of_choices_that_are_left_all_that_was_made_is_booked(serving: Serving) -> None:
+    before, old = counted(serving)[1], len(lines_of(serving))
+    sent = [
+        ask(serving, stream=True, n=3, events=12, **LONG),
+        leave_plain(serving, n=3),
+        leave_plain(serving, n=2, use_beam_search=True),
+    ]
+    wait(lambda: len(lines_of(serving)) == old + len(sent), 60)
+    by_id = {line.request_id: line for line in lines_of(serving)[-len(sent) :]}
+    lines = [by_id[id_] for id_ in sent]
+    with suppress(TimeoutError):
+        wait(lambda: counted(serving)[1] - before == recorded(lines)[1], 20)
+    assert counted(serving)[1] - before == recorded(lines)[1]
+    whole = answered(serving, n=1)[1]["prompt_tokens"]  # an id of as many tokens, nearly
+    for line in lines:
+        assert (line.outcome, line.estimated_tokens) == (Outcome.CANCELLED, False)
+        assert 0.5 * whole < line.usage.input_tokens < 1.5 * whole, (line.usage, whole)
+        assert line.cost_usd_micros > 0
 
 
 def loads(serving: Serving) -> list[dict[str, Any]]:
@@ -214,11 +285,16 @@ def test_a_replica_reports_what_vllm_does(serving: Serving) -> None:
     with ThreadPoolExecutor(20) as threads:
         long = {"stream": True, "max_tokens": 100, "ignore_eos": True}
         asked = [threads.submit(ask, serving, text="cab " * 100, **long) for _ in range(20)]
-        wait(lambda: reported(serving)["waiting"] == 4, 60)
-        full = reported(serving)
+        # `max_num_seqs` is 16; before the engine's first step all that it has are waiting.
+        full: dict[str, Any] = {}
+
+        def busy() -> bool:
+            full.update(reported(serving))
+            return (full["running"], full["waiting"]) == (16, 4)
+
+        wait(busy, 60)
         for one in asked:
             one.result()
-    assert (full["running"], full["waiting"]) == (16, 4)  # `max_num_seqs` is 16
     assert 4 * 100 <= full["waiting_tokens"] <= 4 * 200
     assert 16 * 100 / kv_tokens(serving) <= full["kv_use_ratio"] <= 16 * 300 / kv_tokens(serving)
     after = reported(serving)

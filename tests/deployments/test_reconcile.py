@@ -134,11 +134,13 @@ def test_mixed_traffic_comes_to_the_engines_own_counts(books: Books) -> None:
         *({"cut_s": 0.1, "max_tokens": 400} for _ in range(3)),  # before the first token
         *({"text": f"shared {number % 2}", **same} for number in range(8)),
         *({"key": CASCADING, "model": "auto", "stream": number % 2 == 0} for number in range(6)),
-        *({"max_tokens": 5000} for _ in range(2)),  # beyond the engine's context
     ]
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(lambda one: books.ask(**one), requests))
     hits = {books.ask(text=f"shared {number % 2}", **same) for number in range(4)}
+    # Beyond every tier's context: refused before any attempt, so that there is nothing to count.
+    refused = {books.ask(max_tokens=50_000) for _ in range(2)}
+    books.sent -= refused
     books.agree()
     found = kinds(books, books.sent)
     assert {Kind.ANSWER, Kind.CANCELLED, Kind.ESCALATION, Kind.JOINED, Kind.CREDIT} <= found
@@ -149,10 +151,11 @@ def test_mixed_traffic_comes_to_the_engines_own_counts(books: Books) -> None:
     assert len(cut) == 17
     assert not any(line.estimated_tokens for line in cut)
     plain = [line for line in cut if not line.stream and line.usage.output_tokens]
-    assert len(plain) == 6
+    # Of the three that leave before the first token, a busy machine notices some after it.
+    assert 6 <= len(plain) <= 9
     assert all(line.undelivered_tokens == line.usage.output_tokens for line in plain)
     assert {line.request_id for line in lines} == books.sent
-    assert any(line.outcome is Outcome.REFUSED for line in lines)
+    assert not refused & {line.request_id for line in lines}
 
 
 def test_callers_of_one_cold_key_at_both_gateways_share_one_generation(books: Books) -> None:
@@ -209,6 +212,13 @@ def test_an_engine_killed_on_the_way_keeps_the_books_right(books: Books) -> None
     assert all(line.outcome is Outcome.SUCCESS for line in retried)
 
 
+def healthy(serving: Serving) -> bool:
+    try:
+        return httpx.get(f"{serving.url}/healthz").status_code == 200
+    except httpx.HTTPError:  # the new gateway is starting
+        return False
+
+
 def test_what_a_killed_gateway_left_open_is_closed(books: Books) -> None:
     threads = [
         threading.Thread(target=books.ask, kwargs={"stream": number % 2 == 0, "max_tokens": 500})
@@ -228,6 +238,6 @@ def test_what_a_killed_gateway_left_open_is_closed(books: Books) -> None:
     made = [(line.usage.output_tokens, line.undelivered_tokens) for line in lost]
     assert all(output == undelivered > 0 for output, undelivered in made), made
     assert all(line.cost_usd_micros > 0 for line in lost)
-    wait(lambda: httpx.get(f"{books.serving.url}/healthz").status_code == 200, 60)
+    wait(lambda: healthy(books.serving), 60)
     books.ask()
     books.agree()

@@ -97,8 +97,9 @@ async def test_without_weights_it_embeds_and_has_no_score() -> None:
     router = Router(None, "error", RouterMemory(), "redis://127.0.0.1:1")
     await router.check_health()
     assert await router.version() == "none"
-    vectors, tokens = await router.embed(["Hello"])
-    assert (len(vectors[0]), tokens > 0) == (384, True)
+    found = await router.embed(["Hello", "word " * 300])
+    assert [len(vector) for vector in found.vectors] == [384, 384]
+    assert (found.tokens, found.truncated) == ([3, 256], [1])
     with pytest.raises(RuntimeError, match="without weights"):
         await router.score(turn("Hello"))
     await router.close()

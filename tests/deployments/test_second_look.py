@@ -8,10 +8,12 @@ import orjson
 import pytest
 from aiohttp import web
 
+from core.call import Endpoint
 from deployments.second_look import SecondLook, last_logprobs
 from tests.deployments.engines import Act, Engine, answer, answers, dies, refuses, usage
 from tests.deployments.rig import call, rig, settings_of
 from tests.deployments.test_escalate import RIGHT, TURNS, cascade, says
+from tests.ledger.test_worst_case import tier
 
 
 def told(text: str, logprob: float) -> dict[str, Any]:
@@ -102,3 +104,30 @@ async def test_a_failed_question_is_in_the_ledger_as_such(tmp_path: Path) -> Non
         look = SecondLook(path.books, path.tiers)
         assert await look.sample(call(**TURNS), settings_of().tiers[0]) is None
         assert await path.told() == [("small", "classifier", "error", None)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "limit"),
+    [
+        ({"max_tokens": 9, "max_completion_tokens": 4}, {"max_tokens": 4}),
+        ({"output_caps": {"small": 33}}, {"max_completion_tokens": 33}),
+        ({"endpoint": Endpoint.COMPLETION, "prompt": "x"}, {"max_tokens": 16}),
+        ({}, {}),
+    ],
+)
+async def test_no_second_answer_is_longer_than_the_first_may_be(
+    changes: dict[str, Any], limit: dict[str, int], tmp_path: Path
+) -> None:
+    small = Engine(answers())
+    tiers = [tier("small", 1, {"kind": "vllm"}), tier("large", 10, {"kind": "vllm"})]
+    async with rig(tmp_path, [small], settings=settings_of(tiers=tiers)) as path:
+        look = SecondLook(path.books, path.tiers)
+        asked, small_tier = call(**changes), path.books.settings.tier("small")
+        await look.sample(asked, small_tier)
+        if asked.endpoint is Endpoint.CHAT:
+            await look.again(asked, small_tier)
+    for sent in small.asked:
+        told = {
+            name: sent[name] for name in ("max_tokens", "max_completion_tokens") if name in sent
+        }
+        assert told == limit or told == {"max_tokens": 9, "max_completion_tokens": 4}

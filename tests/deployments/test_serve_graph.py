@@ -1,11 +1,13 @@
 """The real graph: every part runs, every request leaves its line, and nothing outlives a client."""
 
+import gzip
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
+import orjson
 import pytest
 
 from core.metrics import Metrics
@@ -62,6 +64,8 @@ def test_one_scrape_has_every_metric_of_every_part(hansom: Serving) -> None:
         assert f"# TYPE {name} {family.type}\n" in text
         if family.name in ("hansom_shadow_decisions", "hansom_escalations"):
             continue  # nobody runs an experiment or a cascade here (`test_learning`)
+        if family.name == "hansom_semantic_verdict_lookups":
+            continue  # no model is asked for a verdict here (`test_verdicts`)
         if family.name in ("hansom_refusals", "hansom_soft_limits"):
             continue  # nobody has limits here (`test_accounts_graph`)
         if family.name == "hansom_trace_spans":
@@ -93,9 +97,50 @@ def test_an_unknown_route_is_an_error_in_openais_shape(
 
 
 def test_a_body_that_is_not_json_is_refused(hansom: Serving) -> None:
-    answer = httpx.post(f"{hansom.url}{CHAT}", content=b"{not json")
+    json = {"content-type": "application/json"}
+    answer = httpx.post(f"{hansom.url}{CHAT}", content=b"{not json", headers=json)
     assert answer.status_code == 400
     assert "not JSON" in error_of(answer)["message"]
+    answer = httpx.post(f"{hansom.url}{CHAT}", content=b"{}")
+    assert answer.status_code == 415
+
+
+def test_a_compressed_body_is_read_and_a_bomb_is_not(hansom: Serving) -> None:
+    packed = {"content-type": "application/json", "content-encoding": "gzip"}
+    for raw, status in ((orjson.dumps(BODY | {"max_tokens": 2}), 200), (b" " * 5_000_000, 413)):
+        answer = httpx.post(f"{hansom.url}{CHAT}", content=gzip.compress(raw), headers=packed)
+        assert answer.status_code == status
+
+
+def test_no_web_page_may_call_by_default(hansom: Serving) -> None:
+    page = {"origin": "https://evil.example"}
+    preflight = page | {"access-control-request-method": "POST"}
+    for answer, status in (
+        (httpx.options(f"{hansom.url}{CHAT}", headers=preflight), 204),
+        (httpx.post(f"{hansom.url}{CHAT}", content=b"{}", headers=page), 415),
+        (post(hansom, {"max_tokens": 2}, **page), 200),
+    ):
+        assert answer.status_code == status
+        assert not [name for name in answer.headers if name.startswith("access-control-")]
+    posing = {"origin": "http://evil.example", "host": "evil.example"}
+    assert post(hansom, **posing).status_code == 403
+
+
+def test_a_key_is_read_from_its_header_and_nowhere_else(hansom: Serving) -> None:
+    ids = []
+    for name in ("api-key", "x-api-key"):
+        answer = post(hansom, {"max_tokens": 2}, **{name: "sk-graph"})
+        assert answer.status_code == 200
+        ids.append(answer.headers["x-request-id"])
+    (first,), (second,) = (hansom.lines(id_) for id_ in ids)
+    assert first.tenant == second.tenant != "anonymous"
+    refused = [
+        post(hansom, authorization="Basic c2s="),
+        httpx.post(f"{hansom.url}{CHAT}?api-key=sk-graph", json=BODY),
+        httpx.get(f"{hansom.url}/v1/models/auto", headers=[("x-api-key", "a"), ("x-api-key", "b")]),
+    ]
+    for answer in refused:
+        assert (answer.status_code, error_of(answer)["code"]) == (401, "invalid_api_key")
 
 
 def test_a_body_that_is_too_large_is_refused(hansom: Serving) -> None:

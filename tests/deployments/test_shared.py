@@ -217,3 +217,12 @@ async def test_a_caller_without_time_leaves_and_the_others_stay(tmp_path: Path) 
 
 def test_an_error_keeps_its_code() -> None:
     assert EngineFailed("x", code="stream_broken").code == "stream_broken"
+
+
+async def test_nobodys_answer_ends_where_another_callers_budget_does(tmp_path: Path) -> None:
+    engine = Engine(answers(WORDS, wait_s=0.1))
+    async with rig(tmp_path, [engine], flights=nobody()) as path:
+        bound = [asked(at, stream=False, output_caps={"small": 33}) for at in (1, 2)]
+        free = [asked(at, stream=False) for at in (3, 4)]
+        await asyncio.gather(*(whole(path, one) for one in (*bound, *free)))
+        assert [one.get("max_completion_tokens") for one in engine.asked] == [33, None]

@@ -100,6 +100,11 @@ async def test_a_prompt_beyond_the_context_is_refused_in_vllms_words(stream: boo
     assert "maximum context length is 64 tokens" in message
     assert "50 output tokens" in message
     assert "input tokens" in message
+    assert orjson.loads(body)["error"]["param"] == "input_tokens"
+
+
+def test_its_context_is_among_its_capabilities() -> None:
+    assert engine(context_tokens=64).meter.capabilities.context_tokens == 64
 
 
 async def test_another_route_is_not_found() -> None:
@@ -167,3 +172,25 @@ async def test_it_is_always_healthy_and_starts_at_once() -> None:
     assert isinstance(await one.start(), Meter)
     await one.check_health()
     one.stop()
+
+
+@pytest.mark.parametrize("path", [CHAT, "/v1/completions"])
+async def test_several_choices_and_prompts_are_as_vllm_tells_them(path: str) -> None:
+    """Each prompt once in the usage at the end; of its own choice in an event."""
+    one, prompts = engine(output_tokens=5), [[1, 2, 3], [4]]
+    many = 1 if path == CHAT else 2
+    _, plain = await post(one, path, n=3, prompt=prompts)
+    whole = orjson.loads(plain)
+    assert [choice["index"] for choice in whole["choices"]] == list(range(3 * many))
+    options = {"include_usage": True, "continuous_usage_stats": True}
+    _, raw = await post(one, path, n=3, prompt=prompts, stream=True, stream_options=options)
+    *events, total, _ = events_of(raw)
+    assert total["usage"] == whole["usage"]
+    assert whole["usage"]["completion_tokens"] == 5 * 3 * many
+    running = {event["choices"][0]["index"]: event["usage"] for event in events if "usage" in event}
+    assert [one["completion_tokens"] for one in running.values()] == [5] * 3 * many
+    if many == 2:
+        assert [one["prompt_tokens"] for one in running.values()] == [3, 3, 3, 1, 1, 1]
+        assert whole["usage"]["prompt_tokens"] == 4
+    ends = [event["choices"][0].get("finish_reason") for event in events].count("stop")
+    assert ends == 3 * many

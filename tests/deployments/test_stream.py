@@ -10,6 +10,7 @@ from hypothesis import example, given
 
 from core.call import Usage
 from core.errors import EngineFailed
+from core.parameters import Parameters
 from deployments.stream import SseRelay, error_event, parse_usage, payload
 from tests.deployments.engines import DONE, chunks, event, usage
 
@@ -200,3 +201,27 @@ def test_absent_counts_are_zero(given_: object, found: Usage) -> None:
 def test_an_event_that_is_no_object_is_told(data: bytes) -> None:
     with pytest.raises(ValueError):
         payload(data)
+
+
+@given(
+    st.sampled_from([(2, 1), (1, 3), (3, 2)]),
+    st.integers(1, 40),
+    st.lists(st.integers(0), max_size=5),
+)
+def test_of_several_choices_running_usage_is_added_up_and_each_prompt_counts_once(
+    shape: tuple[int, int], made: int, cuts: list[int]
+) -> None:
+    """vLLM's running usage is that of the event's own choice and its prompt."""
+    choices, prompts = shape
+    asked = Parameters("auto", choices=choices, prompts=prompts)
+    one = SseRelay(want_usage=False, keep=False, closing=lambda _: {}, asked=asked)
+    last = dict[int, int]()
+    events = b""
+    for at in range(made):
+        index = at % asked.sequences
+        last[index] = last.get(index, 0) + 1
+        told = {"prompt_tokens": 10 + index // choices, "completion_tokens": last[index]}
+        events += event({"choices": [{"index": index, "text": "x"}], "usage": told})
+    fed(one, events, cuts)
+    read = {index // choices for index in last}
+    assert one.usage == Usage(sum(10 + at for at in read), 0, sum(last.values()))

@@ -19,6 +19,7 @@ from cache.pair import Reader
 from cache.scope import scope
 from cache.verify import Verifier
 from core.call import Call, Endpoint
+from core.errors import BadRequest
 from core.log import SystemClock
 from deployments.admission import Admission
 from deployments.near import Neighbourhood
@@ -39,6 +40,14 @@ EMBEDDER = MiniLM.installed()
 VERIFIER = Verifier.load(Reader(EMBEDDER))
 THREAD = ThreadPoolExecutor(1)
 
+HOLDERS = ["authorization", "api-key", "x-api-key", "x-goog-api-key", "ocp-apim-subscription-key"]
+
+
+def carried(holder_: str, secret: str) -> dict[str, str]:
+    """A secret in the header of that name."""
+    return {holder_: f"Bearer {secret}" if holder_ == "authorization" else secret}
+
+
 # What a caller may send to be taken for another, documented or not.
 HEADERS: list[dict[str, str]] = [
     {},
@@ -56,7 +65,6 @@ HEADERS: list[dict[str, str]] = [
     {"openai-organization": "acme", "openai-project": "acme"},
     {"cookie": "tenant=acme; authorization=Bearer sk-acme"},
     {"proxy-authorization": "Bearer sk-acme"},
-    {"x-api-key": "sk-acme"},
     {"cache-control": "only-if-cached, max-stale=99999"},
     {"if-none-match": "*"},
 ]
@@ -152,6 +160,46 @@ async def test_a_virtual_key_of_one_tenant_never_becomes_another_whatever_it_sen
         assert (call.tenant, call.key, call.team) == ("eve", key.id, "spies")
     for _, body in await tried(tmp_path, attempts):
         assert b"7431" not in body
+
+
+@pytest.mark.parametrize("words", [QUESTION, OTHER_WORDS], ids=["same words", "other words"])
+async def test_a_credential_names_its_tenant_in_every_header_that_carries_one(
+    tmp_path: Path, words: str
+) -> None:
+    strangers = [of(carried(name, f"sk-eve-{at}"), words) for at, name in enumerate(HOLDERS)]
+    for how, body in await tried(tmp_path, [of({}, words), *strangers]):
+        assert (how, b"7431" in body) == ("miss", False)
+
+
+@pytest.mark.parametrize("words", [QUESTION, OTHER_WORDS], ids=["same words", "other words"])
+@pytest.mark.parametrize("name", HOLDERS)
+async def test_a_credential_names_the_same_tenant_in_each_header(
+    tmp_path: Path, words: str, name: str
+) -> None:
+    # One call each: the checks of the first would make the cache stricter for the next.
+    ((how, body),) = await tried(tmp_path, [of(carried(name, "sk-acme"), words)])
+    assert (how == "miss", b"7431" in body) == (False, True)
+
+
+@pytest.mark.parametrize("name", HOLDERS)
+async def test_a_credential_beside_anothers_is_refused(name: str) -> None:
+    for other in HOLDERS:
+        if other != name:
+            with pytest.raises(BadRequest, match="Two different credentials"):
+                of(carried(name, "sk-acme") | carried(other, "sk-eve"), QUESTION)
+
+
+@pytest.mark.parametrize("name", HOLDERS)
+async def test_a_credential_in_any_header_has_a_flight_of_its_own(
+    tmp_path: Path, name: str
+) -> None:
+    engine = Engine(answers([SECRET], wait_s=0.1))
+    flights = Flights(Wire("unix:///nowhere/redis.sock", SystemClock(), CALM))
+    async with rig(tmp_path, [engine], flights=flights) as path:
+        calls = [of(carried(name, f"sk-{at}"), QUESTION) for at in range(2)]
+        got = await asyncio.gather(*(ask(path, one) for one in calls))
+        assert [how for how, _ in got] == ["miss"] * 2
+        assert len(engine.asked) == 2
 
 
 async def test_callers_of_different_tenants_never_share_a_flight(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from tests.deployments.collector import Collector, Seen, collecting
 from tests.deployments.engines import Engine, answers, chunks, dies, plays, refuses
 from tests.deployments.rig import Rig, at_home, call, rig, settings_of
 from tests.deployments.test_escalate import TURNS, WRONG, cascade, says
-from tests.deployments.test_ingress import BODY, CHAT, Leaving, app_of
+from tests.deployments.test_ingress import BODY, CHAT, RAW_JSON, Leaving, app_of
 from tests.deployments.test_shared import WORDS, nobody
 from tests.ledger.lines import until
 
@@ -203,7 +203,7 @@ async def test_a_client_that_hangs_up_ends_every_span(tmp_path: Path) -> None:
     engine = Engine(plays(chunks([" a"])[:2], then="stall"))
     async with traces(tmp_path, [engine]) as run:
         client = Leaving(1)
-        scope = {"type": "http", "method": "POST", "path": CHAT, "headers": []}
+        scope = {"type": "http", "method": "POST", "path": CHAT, "headers": RAW_JSON}
         task = asyncio.create_task(run.app(scope, client._messages.get, client._send))
         await until(lambda: len(client.sent) > 1)
         client.leave()
