@@ -18,7 +18,7 @@ from router.terms import Strategy
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One strategy. Shares and qualities lie in [0, 1].
+    """One strategy. Shares and qualities lie in [0, 1]; `shares` are those of all tiers.
 
     `pgr`, the share of the gap between the models that was recovered, and `apgr` are None without a
     gap; `apgr` also where a strategy ranks nothing.
@@ -29,14 +29,18 @@ class Line:
     quality: float
     pgr: float | None
     apgr: Interval | None
+    shares: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """What a strategy compares with its cut-off, (n,), and by what (n,) it ranks."""
+    """What a strategy compares with its cut-offs, (n,), and by what (n,) it ranks.
+
+    There is one cut-off less than there are tiers, ascending.
+    """
 
     value: Floats
-    threshold: float
+    thresholds: tuple[float, ...]
     order: Floats
 
 
@@ -46,40 +50,42 @@ def compare(
     rankings: dict[Strategy, Ranking],
     random_share: float,
     rounds: int = 300,
+    between: Floats | None = None,
 ) -> tuple[Line, ...]:
     """The rankings first, then chance and the two that always do the same.
 
-    `weak` and `strong` are (n,): how right each model was.
+    `weak` and `strong` are (n,): how right each model was; `between` (n, tiers - 2), the models of
+    the tiers between. `random_share` is the strong model's part of two tiers.
     """
     gap = strong.mean() != weak.mean()
+    right = np.column_stack([weak, *([] if between is None else [between]), strong])
+    tiers = right.shape[1]
+    large = random_share * 2 / tiers
+    chance = np.array([(1 - large) / (tiers - 1)] * (tiers - 1) + [large])
     lines = [
         _line(
             strategy,
-            (ranking.value >= ranking.threshold).astype(np.float64),
-            weak,
-            strong,
+            np.eye(tiers)[np.searchsorted(ranking.thresholds, ranking.value, side="right")],
+            right,
             bootstrap(apgr, ranking.order, weak, strong, rounds=rounds) if gap else None,
         )
         for strategy, ranking in rankings.items()
     ]
-    for strategy, share in (
-        (Strategy.RANDOM, random_share),
-        (Strategy.ALWAYS_SMALL, 0.0),
-        (Strategy.ALWAYS_LARGE, 1.0),
+    for strategy, shares in (
+        (Strategy.RANDOM, chance),
+        (Strategy.ALWAYS_SMALL, np.eye(tiers)[0]),
+        (Strategy.ALWAYS_LARGE, np.eye(tiers)[-1]),
     ):
-        lines.append(_line(strategy, np.full(len(weak), share), weak, strong, None))
+        lines.append(_line(strategy, np.tile(shares, (len(weak), 1)), right, None))
     return tuple(lines)
 
 
 def _line(
-    strategy: Strategy,
-    sent: NDArray[np.float64],
-    weak: Floats,
-    strong: Floats,
-    area: Interval | None,
+    strategy: Strategy, sent: NDArray[np.float64], right: Floats, area: Interval | None
 ) -> Line:
-    """`sent` (n,): the chance of each row to go to the strong model."""
-    quality = float((weak + sent * (strong - weak)).mean())
-    gap = float(strong.mean() - weak.mean())
-    pgr = (quality - float(weak.mean())) / gap if gap else None
-    return Line(strategy, float(sent.mean()), quality, pgr, area)
+    """`sent` (n, tiers): the chance of each row to go to each tier; `right` as many."""
+    quality = float((sent * right).sum(axis=1).mean())
+    weak, strong = float(right[:, 0].mean()), float(right[:, -1].mean())
+    pgr = (quality - weak) / (strong - weak) if strong != weak else None
+    shares = tuple(float(share) for share in sent.mean(axis=0))
+    return Line(strategy, shares[-1], quality, pgr, area, shares)

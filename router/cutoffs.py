@@ -1,7 +1,8 @@
-"""What moves a policy's cut-offs for one call: what it is worth, what is left, what is warm.
+"""A policy's cut-offs: one for each tier but the first, and what moves them for one call.
 
 Promises: pure; a higher value or a fuller budget never raises a cut-off, so neither ever gets a
-cheaper tier; the order of the cut-offs is kept.
+cheaper tier; the order of the cut-offs is kept. One number that is spread over any number of tiers
+leaves no tier between two equal cut-offs, unless it sends all calls to one end.
 """
 
 from __future__ import annotations
@@ -18,6 +19,28 @@ _VALUE_FACTOR = {Value.LOW: 1.5, Value.NORMAL: 1.0, Value.HIGH: 0.5}
 THRIFT_BELOW = 0.2
 # A prompt whose KV cache is wholly at hand makes its tier this much easier to choose.
 _RESIDENT_PULL = 0.2
+
+
+def spread(threshold: float, tiers: int) -> tuple[float, ...]:
+    """Cut-offs for `tiers` tiers, (tiers - 1,) ascending, from the one of two tiers.
+
+    Number j of them is 1 - (1 - threshold) ** (2 j / tiers): evenly spaced around `threshold` on a
+    logarithmic scale of what is left up to 1, so none reaches 1. With two tiers it is `threshold`
+    itself. One of 0 or less sends all calls to the dearest tier, with any number of tiers.
+    """
+    if tiers == 2 or threshold <= 0:
+        return (threshold,) * (tiers - 1)
+    left = 1 - min(threshold, 1.0)
+    return tuple(float(1 - left ** (2 * place / tiers)) for place in range(1, tiers))
+
+
+def cut_offs(
+    own: float | tuple[float, ...] | None, shipped: float, tiers: int
+) -> tuple[float, ...]:
+    """What the operator set, or what the weights were shipped with, for so many tiers."""
+    if isinstance(own, tuple):
+        return own
+    return spread(shipped if own is None else own, tiers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from core import text_file
 from router.embed import MiniLM
 from router.features import surface
 from router.prompts import OwnPrompt, own_prompts
@@ -107,7 +108,7 @@ class Table:
 
 def load(data: Path, cache: Path | None) -> Table:
     """Read the sources with their pairs, add our own prompts, embed and measure all."""
-    pairs = json.loads((data / "pairs.json").read_text(encoding="utf-8"))
+    pairs = json.loads(text_file.read(data / "pairs.json"))
     prompts: list[str] = []
     groups: list[str] = []
     source: list[str] = []

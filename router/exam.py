@@ -20,12 +20,11 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pyarrow
-import pyarrow.parquet
 from numpy.typing import NDArray
 
-from core.errors import BadRequest
+from core.errors import BadRequest, HansomError
 from core.ports import Embedder
+from core.table_file import read_table
 from router import answer
 from router.adapt import MIN_ROWS, Adapted, Labelled, fit
 from router.conversation import question
@@ -58,7 +57,7 @@ class ExamError(BadRequest):
 
 
 class ExamFileMissing(ExamError):
-    """There is no readable parquet file at this path."""
+    """There is no readable Parquet or CSV file at this path."""
 
 
 class ExamColumnMissing(ExamError):
@@ -162,19 +161,19 @@ def evaluate_file(
 def read(path: Path, weak: str, strong: str, *, answers: bool) -> Paper:
     """The graded rows of a file; raises `ExamFileMissing` and `ExamColumnMissing`."""
     try:
-        table = pyarrow.parquet.ParquetFile(path)
-        names = tuple(table.schema_arrow.names)
-    except (OSError, pyarrow.ArrowException) as error:
-        raise ExamFileMissing(f"{path} is no readable parquet file: {error}") from error
+        table = read_table(path)
+    except HansomError as error:
+        raise ExamFileMissing(error.message) from error
+    names = tuple(table.column_names)
     scores = [f"score::{model}" for model in (weak, strong)]
     wanted = [_column(path, names, "prompt"), *(_column(path, names, name) for name in scores)]
     if answers:
         wanted.append(_column(path, names, *(f"{kind}::{weak}" for kind in ANSWER_COLUMNS)))
-    columns = [table.read(columns=[name]).column(0).to_pylist() for name in wanted]
+    columns = [table[name].to_pylist() for name in wanted]
     right = np.array(columns[1:3], dtype=np.float64).T
     counted = np.isfinite(right).all(axis=1)
     if CONTAMINATED in names:
-        marked = table.read(columns=[CONTAMINATED]).column(0).to_pylist()
+        marked = table[CONTAMINATED].to_pylist()
         counted &= ~np.array(marked, dtype=bool)
     graded = np.flatnonzero(counted)
     return Paper(

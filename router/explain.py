@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from core.files import missing
 from router.features import NAMES
 from router.score import (
     MANIFEST_FILE,
@@ -104,15 +105,15 @@ def read_sample(folder: Path, weights: Weights) -> tuple[TrainingPrompt, ...] | 
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise ArtefactError(folder, [f"unreadable {SAMPLE_FILE}: {error!r}"]) from error
+        raise ArtefactError(folder, [f"unreadable {SAMPLE_FILE}: {missing(error)}"]) from error
     try:
         manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
         if hashlib.sha256(packed).hexdigest() != manifest.get(SAMPLE_SHA256):
             raise ArtefactError(folder, [f"{SAMPLE_FILE} is not the file the manifest describes"])
-        lines = [json.loads(line) for line in packed.splitlines()]
+        lines = [json.loads(line) for line in packed.split(b"\n") if line]
         sample = tuple(TrainingPrompt(str(one["source"]), str(one["prompt"])) for one in lines)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ArtefactError(folder, [f"unreadable {SAMPLE_FILE}: {error!r}"]) from error
+        raise ArtefactError(folder, [f"unreadable {SAMPLE_FILE}: {missing(error)}"]) from error
     if len(sample) != len(weights.sample):
         wanted = f"wanted {len(weights.sample)}, a line for each sampled prompt"
         raise ArtefactError(folder, [f"{SAMPLE_FILE} has {len(sample)} lines, {wanted}"])

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core import text_file
 from router import uncertainty
 from router.answer import doubt as text_doubt
 from router.cascade import agree
@@ -61,10 +62,10 @@ class Rows:
 
 
 def read(path: Path) -> Rows:
-    """Whole answers as `bench.answers` writes them. Raises `OSError`, and `ValueError` or
-    `KeyError` of a line that is none.
+    """Whole answers as `bench.answers` writes them. Raises `HansomError` for a file that cannot be
+    read, and `ValueError` or `KeyError` for a line that is none.
     """
-    told = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    told = [json.loads(line) for _, line in text_file.lines(text_file.read(path))]
     told = [each for each in told if each["logprobs"] and each["finish"] == "stop"]
     return Rows(
         tuple(tuple(each["logprobs"]) for each in told),

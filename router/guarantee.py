@@ -1,11 +1,15 @@
 """Cut-offs that keep a promise: routed quality is at least a share of the strong model's.
 
+The strong model is the dearest tier's, of two tiers or more.
+
 Promises: pure numpy. `promise` misses its own promise in at most `delta` of the calibrations, for
 calls drawn as the calibration rows were; `within` spends at most its budget on those rows. Calls
 further away than nearly all calibration rows go to the strong model, and so do domains unheard of.
 The test runs down from "all strong", where the promise cannot fail, and stops at the first cut-off
 that it cannot vouch for: in a fixed sequence every cut-off may be tested at the full `delta`
 (Maurer, Hothorn and Lehmacher 1995; for routing, Angelopoulos et al., "Learn then Test", 2021).
+With more than two tiers the sequence is as fixed: one number, which `router.cutoffs.spread` makes
+the cut-offs of all tiers of.
 Taking the cut-off at which the calibration rows just meet the target was measured, too: it misses
 half the time, and so it is not offered.
 Not covered: traffic that drifts away, scores of rows that the router was trained on, and labels
@@ -15,24 +19,27 @@ that are wrong; `conditions` says so to whoever reads the result.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from statistics import NormalDist
 
 import numpy as np
 
+from router.cutoffs import spread
 from router.points import (
     Flags,
     Floats,
     Part,
     Point,
     Rows,
+    at_places,
     curve,
     cut_offs,
     gate,
     part_of,
+    placed,
     routed,
-    sent,
 )
 
 # The CLT test then misses in 1 to 6 % of repeats; see docs/router.md.
@@ -58,7 +65,7 @@ class Guarantee:
     `target` and `delta` are None where a budget was kept instead of a promise; `budget` and `cost`
     (per call, in the unit of the budget) are None where it was the other way round.
     `strong_share` and `quality` are those of all rows, each by its own part; `curve` is for one
-    cut-off over all rows. `conditions` are sentences.
+    cut-off over all rows. `conditions` are sentences. `tiers` is how many tiers it is for.
     """
 
     parts: tuple[Part, ...]
@@ -73,6 +80,7 @@ class Guarantee:
     method: Method | None = None
     budget: float | None = None
     cost: float | None = None
+    tiers: int = 2
 
     @property
     def promised(self) -> float | None:
@@ -85,7 +93,7 @@ class Guarantee:
             return True
         for part in self.parts:
             if not part.covers or domain in part.covers:
-                return score >= part.threshold
+                return score >= spread(part.threshold, self.tiers)[-1]
         return True
 
 
@@ -161,7 +169,7 @@ def promise(
         if method is Method.CLT
         else "Empirical Bernstein bound: it holds for any number of rows.",
         *_pooled(parts),
-        *_always(limit, near_share),
+        *_always(limit, near_share, rows.tiers),
     ]
     made = _guarantee(rows, far, limit, parts, said)
     return replace(made, target=target, delta=delta, method=method)
@@ -172,17 +180,23 @@ def within(
     budget: float,
     weak_cost: Floats | float = 0.0,
     strong_cost: Floats | float = 1.0,
+    between_cost: Sequence[Floats | float] | None = None,
     *,
     near_share: float = NEAR_SHARE,
 ) -> Guarantee:
     """The cut-off with the best quality whose mean cost on these rows is at most `budget`.
 
     Costs are per call, one for all rows or (n,), in the unit of the budget; left out, the budget is
-    a share of strong calls. Raises `ValueError` if not even the cheapest cut-off keeps to it.
+    a share of strong calls. `between_cost` has one for each tier between, all 0 if left out. Raises
+    `ValueError` if not even the cheapest cut-off keeps to it.
     """
+    between = [0.0] * (rows.tiers - 2) if between_cost is None else between_cost
+    if len(between) != rows.tiers - 2:
+        raise ValueError(f"{rows.tiers} tiers have {rows.tiers - 2} costs between the ends")
     limit, far = gate(rows, near_share)
     offered = cut_offs(rows.score)
-    costs = np.where(sent(rows, far, offered), strong_cost, weak_cost).mean(axis=1)
+    each = np.broadcast_arrays(rows.score, weak_cost, *between, strong_cost)[1:]
+    costs = at_places(np.column_stack(each), placed(rows, far, offered)).mean(axis=1)
     quality = routed(rows, far, offered).mean(axis=1)
     if not (costs <= budget).any():
         raise ValueError(f"the budget {budget:g} is below the least possible, {costs.min():.4g}")
@@ -193,7 +207,7 @@ def within(
         f"No promise: the best quality that {budget:g} buys on these rows, give or take two "
         f"standard errors of {part.error:.3f}. Quality, as the best of many, is told a little high "
         "and cost will vary with the traffic.",
-        *_always(limit, near_share),
+        *_always(limit, near_share, rows.tiers),
     ]
     made = _guarantee(rows, far, limit, [part], said)
     return replace(made, budget=budget, cost=float(costs[best]))
@@ -223,6 +237,7 @@ def _guarantee(
         distance_limit=limit,
         curve=curve(rows, far),
         conditions=tuple(said),
+        tiers=rows.tiers,
     )
 
 
@@ -237,7 +252,7 @@ def _pooled(parts: list[Part]) -> list[str]:
     ]
 
 
-def _always(limit: float | None, near_share: float) -> list[str]:
+def _always(limit: float | None, near_share: float, tiers: int) -> list[str]:
     """What is true of every result."""
     strange = (
         "No distances were given: calls unlike the calibration rows are not told apart."
@@ -247,7 +262,7 @@ def _always(limit: float | None, near_share: float) -> list[str]:
     )
     return [
         strange,
-        "It holds for calls that are like these rows, answered by these two models and judged in "
-        "the same way; not for rows that the router was trained on. After a change of any of "
-        "these, calibrate again.",
+        "It holds for calls that are like these rows, answered by these "
+        f"{'two' if tiers == 2 else tiers} models and judged in the same way; not for rows that "
+        "the router was trained on. After a change of any of these, calibrate again.",
     ]

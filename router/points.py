@@ -1,7 +1,8 @@
-"""What a cut-off does to rows whose answers are known: how many calls go to strong, how right.
+"""What a cut-off does to rows whose answers are known: how many calls go where, how right.
 
-Promises: pure numpy; every figure is exact for the rows given, and a row goes to the strong model
-if its score reaches the cut-off or if it is far from the others.
+Promises: pure numpy; every figure is exact for the rows given. A cut-off is one number, which
+`router.cutoffs.spread` makes those of all tiers of; a row that is far from the others goes to the
+strong model, the dearest tier's.
 Not covered: what may be expected of other rows, which is `router.guarantee`.
 """
 
@@ -13,8 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from router.cutoffs import spread
+
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
+Places = NDArray[np.intp]
 
 # Cut-offs are a hundredth of the rows apart: finer ones would differ by less than their error.
 STEPS = 100
@@ -24,6 +28,7 @@ STEPS = 100
 class Rows:
     """n calibration rows; arrays are (n,). How right `weak` and `strong` were lies in [0, 1].
 
+    So does `between`, (n, tiers - 2): the models of the tiers between them, cheapest first.
     `score` is a need in [0, 1] or a rank in [-1, 1], of `router.score`, whichever is compared with
     the cut-off. `distance` is that of `router.score.Score`, or None for no gate; `domain` holds
     names, or is None. Raises `ValueError` for lengths that differ, no rows, or values that are not
@@ -35,10 +40,12 @@ class Rows:
     strong: Floats
     distance: Floats | None = None
     domain: NDArray[np.str_] | None = None
+    between: Floats | None = None
 
     def __post_init__(self) -> None:
         """Refuse what has no mean."""
         numbers = [self.score, self.weak, self.strong]
+        numbers += [] if self.between is None else [self.between]
         numbers += [] if self.distance is None else [self.distance]
         named = numbers[0] if self.domain is None else self.domain
         if len({len(named), *map(len, numbers)}) != 1 or len(self.score) == 0:
@@ -54,7 +61,19 @@ class Rows:
             self.strong[kept],
             None if self.distance is None else self.distance[kept],
             None if self.domain is None else self.domain[kept],
+            None if self.between is None else self.between[kept],
         )
+
+    @property
+    def right(self) -> Floats:
+        """(n, tiers) how right each tier's model was, cheapest first."""
+        between = [] if self.between is None else [self.between]
+        return np.column_stack([self.weak, *between, self.strong])
+
+    @property
+    def tiers(self) -> int:
+        """How many tiers the rows are graded for."""
+        return 2 + (0 if self.between is None else self.between.shape[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +90,7 @@ class Point:
 class Part:
     """The cut-off of one domain, or of all rows, and what came of it on `rows` rows.
 
-    A call goes to the strong model if its score reaches `threshold`.
+    `shares` of all calls go to each tier, cheapest first; the last is `strong_share`.
     `quality` of routing has the standard error `error`. `covers` names the domains it is for.
     """
 
@@ -84,6 +103,7 @@ class Part:
     weak_quality: float
     strong_quality: float
     covers: tuple[str, ...] = ()
+    shares: tuple[float, ...] = ()
 
     @property
     def kept(self) -> float:
@@ -109,30 +129,45 @@ def gate(rows: Rows, near_share: float) -> tuple[float | None, Flags]:
     return limit, rows.distance > limit
 
 
+def placed(rows: Rows, far: Flags, thresholds: Floats) -> Places:
+    """(m, n): the tier of each row at each cut-off."""
+    last = rows.tiers - 1
+    bounds = np.array([spread(float(one), rows.tiers) for one in thresholds])
+    places = sum((rows.score >= bounds[:, place, None]).astype(np.intp) for place in range(last))
+    return np.where(far, last, places)
+
+
 def sent(rows: Rows, far: Flags, thresholds: Floats) -> Flags:
     """(m, n): whether each row goes to strong at each cut-off."""
-    return np.asarray((rows.score >= thresholds[:, None]) | far)
+    return np.asarray(placed(rows, far, thresholds) == rows.tiers - 1)
 
 
 def routed(rows: Rows, far: Flags, thresholds: Floats) -> Floats:
     """(m, n): how right the answer to each row is at each cut-off."""
-    return np.where(sent(rows, far, thresholds), rows.strong, rows.weak)
+    return at_places(rows.right, placed(rows, far, thresholds))
+
+
+def at_places(values: Floats, places: Places) -> Floats:
+    """(m, n): of (n, tiers) `values` those of each row's tier in (m, n) `places`."""
+    return np.asarray(values[np.arange(len(values)), places])
 
 
 def part_of(name: str, rows: Rows, far: Flags, threshold: float, covers: tuple[str, ...]) -> Part:
     """What came of one cut-off on the rows of one domain, of which (n,) are `far`."""
-    goes_up = sent(rows, far, np.array([threshold]))[0]
-    right = np.where(goes_up, rows.strong, rows.weak)
+    places = placed(rows, far, np.array([threshold]))
+    right = at_places(rows.right, places)[0]
+    shares = np.bincount(places[0], minlength=rows.tiers) / len(right)
     return Part(
         name=name,
         rows=len(right),
         threshold=threshold,
-        strong_share=float(goes_up.mean()),
+        strong_share=float(shares[-1]),
         quality=float(right.mean()),
         error=float(right.std() / math.sqrt(len(right))),
         weak_quality=float(rows.weak.mean()),
         strong_quality=float(rows.strong.mean()),
         covers=covers,
+        shares=tuple(float(share) for share in shares),
     )
 
 

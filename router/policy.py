@@ -2,21 +2,22 @@
 
 Promises: the same observation and policy give the same decision; no I/O, no clock, no environment.
 A tier or model asked for by name is obeyed, and nothing stands in for it: who names a model does
-not want another's answer. A call of high risk never goes below the dearest tier, not even when
-that tier is down. Any other call goes to a tier that is up, if one is, and the reason says when it
-is not the wanted one. With all else equal, a higher score, value or budget never gets a cheaper
-tier.
+not want another's answer. Only tiers that can do what the call needs are chosen or stand in; where
+none can, `NotSupported` or `ContextTooLong` says what each of them lacks. A call of high risk never
+goes below the dearest of them, not even when that tier is down. Any other call goes to a tier that
+is up, if one is, and the reason says when it is not the wanted one. With all else equal, a higher
+score, value or budget never gets a cheaper tier.
 Not covered: what a cut-off promises (`router.guarantee`), and judging an answer (`router.cascade`).
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.call import Decision, Risk, TierSignal
-from core.errors import UnknownModel
-from router.cutoffs import Cutoffs, adjusted
+from router.capable import Able, able
+from router.cutoffs import Cutoffs, adjusted, spread
 from router.heuristic import complexity
 from router.promise import Promise
 from router.score import Score
@@ -35,9 +36,14 @@ class _Wish:
 
 
 def decide(observation: Observation, policy: Policy) -> Decision:
-    """The tier of one call, and why. Raises `UnknownModel` for a name that no tier has."""
-    wish = _wish(observation, policy)
-    up = _up(observation, policy, wish)
+    """The tier of one call, and why.
+
+    Raises `UnknownModel` for a name that no tier has, `NotSupported` or `ContextTooLong` where no
+    tier that may answer can do what the call needs.
+    """
+    can = able(observation, policy)
+    wish = _able_to(_wish(observation, policy, can), can, policy)
+    up = _up(observation, policy, wish, can)
     chosen = _first_in_time(observation, policy, wish, up)
     code, reason = _after_fallback(wish, chosen, up, policy)
     score = observation.score
@@ -50,19 +56,25 @@ def decide(observation: Observation, policy: Policy) -> Decision:
         difficulty=score.difficulty if score else None,
         gain=score.gain if score else None,
         fallbacks=tuple(policy.tiers[tier].name for tier in up if tier != chosen),
-        doubt=policy.doubt if _is_judged(wish, chosen, policy) else None,
+        doubt=policy.doubt if _is_judged(wish, chosen, policy, can) else None,
         version=score.version if score else "",
     )
 
 
-def _up(observation: Observation, policy: Policy, wish: _Wish) -> list[int]:
-    """The tiers that may answer and can, the wanted one first."""
-    order = (
-        [wish.tier]
-        if wish.code is Code.EXPLICIT
-        else _order(wish.tier, len(policy.tiers), observation.risk)
-    )
-    return [tier for tier in order if _usable(observation, policy, tier)]
+def _able_to(wish: _Wish, can: Able, policy: Policy) -> _Wish:
+    """The wish, moved to a tier that can do what the call needs."""
+    tier = can.nearest(wish.tier)
+    if tier == wish.tier:
+        return wish
+    instead = f"{policy.tiers[tier].name} instead"
+    reason = f"{wish.reason}; {can.lacking[wish.tier]}: {instead}"
+    return replace(wish, tier=tier, code=Code.CAPABILITY, reason=reason)
+
+
+def _up(observation: Observation, policy: Policy, wish: _Wish, can: Able) -> list[int]:
+    """The tiers that may answer, can and are up, the wanted one first."""
+    order = _order(wish.tier, len(policy.tiers), observation.risk)
+    return [tier for tier in order if tier in can.tiers and _usable(observation, policy, tier)]
 
 
 def _first_in_time(observation: Observation, policy: Policy, wish: _Wish, up: list[int]) -> int:
@@ -72,19 +84,21 @@ def _first_in_time(observation: Observation, policy: Policy, wish: _Wish, up: li
     return next(iter(up if named or not in_time else in_time), wish.tier)
 
 
-def _is_judged(wish: _Wish, chosen: int, policy: Policy) -> bool:
-    """Whether the answer is judged: by a cascade, unless nobody dearer is left to ask."""
+def _is_judged(wish: _Wish, chosen: int, policy: Policy, can: Able) -> bool:
+    """Whether the answer is judged: by a cascade, unless no dearer tier is left to ask."""
     cascade = policy.strategy is Strategy.CASCADE and wish.code is not Code.EXPLICIT
-    return cascade and chosen < len(policy.tiers) - 1
+    return cascade and chosen < can.tiers[-1]
 
 
-def _wish(observation: Observation, policy: Policy) -> _Wish:
+def _wish(observation: Observation, policy: Policy, can: Able) -> _Wish:
     if observation.requested != AUTO:
-        tier = _named(observation.requested, policy)
-        return _Wish(tier, Code.EXPLICIT, f"the caller asked for {observation.requested}")
+        return _Wish(can.tiers[0], Code.EXPLICIT, f"the caller asked for {observation.requested}")
     dearest = len(policy.tiers) - 1
     if observation.risk is Risk.HIGH:
         return _Wish(dearest, Code.RISK, "a wrong answer would be costly: the dearest tier")
+    if can.only is not None:
+        name = policy.tiers[can.only].name
+        return _Wish(can.only, Code.CAPABILITY, f"{can.words}: {name} is the only tier that can")
     match policy.strategy:
         case Strategy.LEARNED:
             return _learned(observation, policy)
@@ -94,19 +108,17 @@ def _wish(observation: Observation, policy: Policy) -> _Wish:
             return _by_verdict(observation, policy)
         case Strategy.HEURISTIC:
             return _by_rules(observation, policy)
-        case Strategy.ALWAYS_SMALL:
-            return _Wish(0, Code.ALWAYS, "the policy sends every call to the cheapest tier")
-        case Strategy.ALWAYS_LARGE:
-            return _Wish(dearest, Code.ALWAYS, "the policy sends every call to the dearest tier")
         case Strategy.RANDOM:
             return _by_chance(observation, policy)
+        case Strategy.ALWAYS_SMALL | Strategy.ALWAYS_LARGE:
+            return _always(policy)
 
 
-def _named(requested: str, policy: Policy) -> int:
-    for index, tier in enumerate(policy.tiers):
-        if requested in (tier.name, tier.model):
-            return index
-    raise UnknownModel(f"no tier serves '{requested}'", param="model")
+def _always(policy: Policy) -> _Wish:
+    small = policy.strategy is Strategy.ALWAYS_SMALL
+    which = "cheapest" if small else "dearest"
+    reason = f"the policy sends every call to the {which} tier"
+    return _Wish(0 if small else len(policy.tiers) - 1, Code.ALWAYS, reason)
 
 
 def _learned(observation: Observation, policy: Policy) -> _Wish:
@@ -138,8 +150,11 @@ def _checked(observation: Observation, policy: Policy) -> _Wish:
     wish = _learned(observation, policy)
     if wish.tier == len(policy.tiers) - 1 and policy.predict and observation.score is not None:
         return wish
-    reason = f"{wish.reason}; the cheapest tier's answer is checked"
-    return _Wish(0, Code.CHECKED, reason, wish.score, wish.threshold)
+    # A call that the score places between the ends starts there: below, an answer is doubtful.
+    start = max(0, min(wish.tier, len(policy.tiers) - 2)) if policy.predict else 0
+    whose = f"{policy.tiers[start].name}'s" if start else "the cheapest tier's"
+    reason = f"{wish.reason}; {whose} answer is checked"
+    return _Wish(start, Code.CHECKED, reason, wish.score, wish.threshold)
 
 
 def _by_verdict(observation: Observation, policy: Policy) -> _Wish:
@@ -147,23 +162,24 @@ def _by_verdict(observation: Observation, policy: Policy) -> _Wish:
         rules = _by_rules(observation, policy)
         reason = f"the small model gave no verdict; by the rules {rules.reason}"
         return _Wish(rules.tier, Code.UNSCORED, reason, rules.score, rules.threshold)
-    dearest = len(policy.tiers) - 1
-    cut = Cutoffs((0.5,) * dearest)
+    cut = Cutoffs(spread(0.5, len(policy.tiers)))
     return _placed(cut.place(observation.verdict), "the small model's verdict",
                    observation.verdict, cut)  # fmt: skip
 
 
 def _by_rules(observation: Observation, policy: Policy) -> _Wish:
     value = complexity(observation.text)
-    cut = Cutoffs((policy.heuristic_threshold,) * (len(policy.tiers) - 1))
+    cut = Cutoffs(spread(policy.heuristic_threshold, len(policy.tiers)))
     return _placed(cut.place(value), "complexity", value, cut)
 
 
 def _by_chance(observation: Observation, policy: Policy) -> _Wish:
-    value = draw(observation.request_id)
-    tier = len(policy.tiers) - 1 if value < policy.random_large_share else 0
-    reason = f"drawn {value:.3f}, below {policy.random_large_share:.3f} is the dearest tier"
-    return _Wish(tier, Code.RANDOM, reason, value, policy.random_large_share)
+    """The dearest tier gets its share of two, by the number of tiers; the others equal parts."""
+    value, dearest = draw(observation.request_id), len(policy.tiers) - 1
+    large = policy.random_large_share * 2 / (dearest + 1) if dearest else 1.0
+    tier = dearest if value < large else int((value - large) / (1 - large) * dearest)
+    reason = f"drawn {value:.3f}, below {large:.3f} is the dearest tier"
+    return _Wish(tier, Code.RANDOM, reason, value, large)
 
 
 def draw(unit: str) -> float:
@@ -178,9 +194,9 @@ def _cutoffs(observation: Observation, policy: Policy) -> Cutoffs:
     shares = [resident.get(tier.name, 0.0) for tier in policy.tiers]
     thresholds, score = policy.thresholds, observation.score
     if policy.follow and score is not None and score.threshold is not None:
-        thresholds = (score.threshold,) * len(thresholds)
+        thresholds = spread(score.threshold, len(policy.tiers))
     if policy.promise:
-        thresholds = (policy.promise.cut_off(observation.domain),) * len(thresholds)
+        thresholds = spread(policy.promise.cut_off(observation.domain), len(policy.tiers))
     return adjusted(thresholds, observation.value, observation.budget_left, shares)
 
 

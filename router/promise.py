@@ -13,7 +13,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from core import text_file
 from core.errors import SettingsError
+from core.files import missing
 from router.score import SURFACE_ONLY
 
 
@@ -27,14 +29,18 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """Cut-offs, the distance up to which they hold, and the weights they were made with."""
+    """Cut-offs, the distance up to which they hold, and the weights they were made with.
+
+    `tiers` is for how many tiers it was made: `router.cutoffs.spread` makes their cut-offs of one.
+    """
 
     parts: tuple[Part, ...]
     distance_limit: float | None
     version: str
+    tiers: int = 2
 
     def cut_off(self, domain: str) -> float:
-        """The need from which a call goes to the dearest tier; -inf where no part is for it."""
+        """The cut-off to spread over the tiers; -inf where no part is for the domain."""
         part = self._part(domain)
         return float("-inf") if part is None else part.threshold
 
@@ -55,22 +61,32 @@ class Promise:
         return next((part for part in self.parts if not part.covers or domain in part.covers), None)
 
 
-def load(path: Path) -> Promise:
-    """Read a promise; raises `SettingsError`."""
+def load(path: Path, tiers: int) -> Promise:
+    """Read a promise that was made for so many tiers; raises `SettingsError`."""
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        told = json.loads(text_file.read(path))
         limit = told["distance_limit"]
         parts = tuple(
             Part(float(part["threshold"]), tuple(str(name) for name in part["covers"]))
             for part in told["parts"]
         )
         promise = Promise(
-            parts, None if limit is None else float(limit), str(told["router_version"])
+            parts,
+            None if limit is None else float(limit),
+            str(told["router_version"]),
+            int(told.get("tiers", 2)),  # files of older versions are for two
         )
-    except OSError as error:
-        raise SettingsError(path, [f"cannot be read: {error.strerror}"]) from error
     except (ValueError, KeyError, TypeError) as error:
-        raise SettingsError(path, [f"is not what `calibrate --out` writes: {error!r}"]) from error
+        why = "is not what `hansom router calibrate --out` writes"
+        raise SettingsError(path, [f"{why}: {missing(error)}"]) from error
     if not promise.parts:
         raise SettingsError(path, ["has no cut-offs"])
+    if promise.tiers != tiers:
+        wrong = (
+            f"router.promise: it was made for {promise.tiers} tiers, and the settings have {tiers}"
+            ". Make one with `hansom router calibrate` from rows that are graded for each tier's "
+            "model (--between names the models between the cheapest and the dearest), or take "
+            "router.promise out of the settings."
+        )
+        raise SettingsError(path, [wrong])
     return promise

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import SettingsError
+from core.files import missing
 from router.embed import EMBEDDING_SIZE
 from router.features import NAMES
 from router.trees import Forest
@@ -206,7 +207,7 @@ class Scorer:
             sha256, names = manifest["weights_sha256"], manifest["features"]
             version, threshold = str(manifest["version"]), float(manifest["threshold"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ArtefactError(folder, [f"unreadable: {error!r}"]) from error
+            raise ArtefactError(folder, [f"unreadable: {missing(error)}"]) from error
         if hashlib.sha256(packed).hexdigest() != sha256:
             raise ArtefactError(folder, [f"{WEIGHTS_FILE} is not the file the manifest describes"])
         if tuple(names) != NAMES:
@@ -267,7 +268,7 @@ def unpack(packed: bytes, source: Path) -> Weights:
             arrays = {**old, **{name: archive[name] for name in archive.files}}
             arrays = {field.name: arrays[field.name] for field in fields(Weights)}
     except (OSError, ValueError, KeyError) as error:
-        raise ArtefactError(source, [f"unreadable weights: {error!r}"]) from error
+        raise ArtefactError(source, [f"unreadable weights: {missing(error)}"]) from error
     return Weights(**{**arrays, "sample": arrays["sample"].astype(np.float32)})
 
 

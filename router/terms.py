@@ -6,10 +6,11 @@ Every value is frozen; a policy that could not decide cannot be made. Deciding i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from core.call import Risk, TierSignal, Value
+from core.capability import NONE, Capabilities, Needs
 from router.promise import Promise
 from router.score import Score
 
@@ -36,6 +37,7 @@ class Code(StrEnum):
 
     EXPLICIT = "explicit"
     RISK = "risk"
+    CAPABILITY = "capability"
     EASY = "easy"
     HARD = "hard"
     FAR = "far"
@@ -49,6 +51,8 @@ class Code(StrEnum):
     SMALL_UNAVAILABLE = "small_unavailable"
     LARGE_UNAVAILABLE = "large_unavailable"
     NONE_AVAILABLE = "none_available"
+    FALLBACK = "fallback"
+    REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,9 @@ class Policy:
 
     `tiers` run from cheap to dear, with one ascending cut-off between each two. A `promise` puts
     its own in their place, and sends to the dearest tier what it was not made for; with `follow`
-    the cut-off that a score brings does, so that new weights and labels move it.
+    the cut-off that a score brings does, so that new weights and labels move it. Either is one
+    number, which `router.cutoffs.spread` makes one for each tier of, and so it does with
+    `heuristic_threshold`. `random_large_share` is the dearest of two tiers' part.
     `busy_threshold` replaces the last cut-off while the dearest tier has more than `busy_waiting`
     calls in its queue; None leaves the queue out of it. Under `cascade` an answer of a tier below
     the dearest is kept only while its doubt is below `doubt`; with `predict` calls above the
@@ -92,6 +98,10 @@ class Policy:
             raise ValueError(f"{len(self.tiers)} tiers want one threshold fewer than tiers")
         if list(self.thresholds) != sorted(self.thresholds):
             raise ValueError(f"thresholds must ascend with the tiers: {self.thresholds}")
+        if self.promise is not None and self.promise.tiers != len(self.tiers):
+            raise ValueError(
+                f"a promise for {self.promise.tiers} tiers is none for {len(self.tiers)}"
+            )
         if self.thresholds and self.busy_threshold < self.thresholds[-1]:
             raise ValueError("busy_threshold must not be below the last threshold")
 
@@ -104,7 +114,8 @@ class Observation:
     budget; `deadline_s` the seconds in which the answer must have begun, None without one;
     `resident` the share of the prompt, in [0, 1], whose KV cache a tier holds. `verdict` is what
     the small model thinks of a call's hardness, in [0, 1], for the strategy `llm`; `domain` is the
-    caller's word for what the call is about, empty without one.
+    caller's word for what the call is about, empty without one. `needs` are what the call needs of
+    a tier, and `capabilities` what each tier can do; one that is not in it can do everything.
     """
 
     request_id: str
@@ -119,3 +130,5 @@ class Observation:
     resident: Mapping[str, float] | None = None
     verdict: float | None = None
     domain: str = ""
+    needs: Needs = NONE
+    capabilities: Mapping[str, Capabilities] = field(default_factory=dict)

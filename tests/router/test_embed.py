@@ -71,6 +71,15 @@ def test_no_more_than_256_tokens_are_embedded():
     assert embedder.count_tokens("cab " * 5000) == 256
 
 
+def test_texts_that_have_more_tokens_than_are_embedded_are_named():
+    embedder = MiniLM.installed()
+    texts = ["cab", "cab " * 254, "cab " * 255, "cab " * 5000, "\t" * 9000]
+    found = embedder.embed_counted(texts)
+    assert found.tokens == [embedder.count_tokens(text) for text in texts]
+    assert found.truncated == [2, 3, 4]
+    assert found.vectors == embedder.embed(texts).tolist()
+
+
 @pytest.mark.parametrize("text", ["How do I reset my password?", "", "cab " * 400])
 def test_tokens_come_with_the_same_row(text: str):
     embedder = MiniLM.installed()

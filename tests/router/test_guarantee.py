@@ -1,13 +1,16 @@
 """Promised cut-offs: the promise is kept as often as it is said to be, and dangers go to strong."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from router.cutoffs import spread
 from router.guarantee import DELTA, LEAST_ROWS, OTHERS, Guarantee, Method, lower_bound, promise
 from router.guarantee import within as within_budget
-from router.points import Rows
+from router.points import Rows, routed
 
 POPULATION = 100_000
 REPEATS = 400
@@ -64,6 +67,58 @@ def test_losses_too_rare_to_be_among_the_rows_do_not_break_the_promise(size: int
     everyone = Rows(score, weak, np.ones(POPULATION))
     made = [promise(sampled(everyone, size, generator), 0.995) for _ in range(200)]
     assert np.mean([kept(everyone, one) < 0.995 for one in made]) <= 0.08
+
+
+def drawn_for_four(size: int, seed: int) -> Rows:
+    """The same rows with the models of two tiers between, each better than the one before."""
+    rows, generator = drawn(size, seed), np.random.default_rng(seed + 100)
+    between = []
+    for share in (1 / 3, 2 / 3):
+        from_strong = generator.random(size) < share
+        between.append(np.where(from_strong, rows.strong, rows.weak))
+    return replace(rows, between=np.stack(between, axis=1))
+
+
+@pytest.mark.parametrize("target", [0.9, 0.95])
+def test_a_promise_for_four_tiers_is_kept_as_often_as_one_for_two(target: float):
+    everyone, generator = drawn_for_four(POPULATION, 1), np.random.default_rng(2)
+    missed, shares = [], []
+    for _ in range(200):
+        made = promise(sampled(everyone, 1000, generator), target)
+        cut, limit = np.array([made.parts[0].threshold]), made.distance_limit
+        assert everyone.distance is not None
+        far = everyone.distance > limit
+        quality = routed(everyone, far, cut)[0].mean() / everyone.strong.mean()
+        missed.append(quality < target)
+        shares.append(made.parts[0].shares)
+    assert np.mean(missed) <= 0.08
+    assert (np.mean(shares, axis=0) > 0.02).all(), "every tier has its part"
+    assert made.tiers == 4
+
+
+def test_a_tier_that_is_worse_than_both_ends_costs_the_promise_its_savings():
+    """It stays kept: the test is of what all tiers together answer."""
+    rows = replace(drawn(2000, 5), between=np.zeros((2000, 1)))
+    made = promise(rows, 0.95)
+    assert made.parts[0].quality >= 0.95 * made.strong_quality
+    assert made.strong_share > promise(drawn(2000, 5), 0.95).strong_share
+
+
+def test_a_budget_counts_what_each_of_four_tiers_costs():
+    rows = drawn_for_four(2000, 3)
+    made = within_budget(rows, 2.0, 0.1, 4.0, (0.5, 1.5))
+    assert made.cost is not None
+    assert made.cost <= 2.0
+    assert made.cost == pytest.approx(np.dot(made.parts[0].shares, (0.1, 0.5, 1.5, 4.0)))
+    with pytest.raises(ValueError, match="2 costs between"):
+        within_budget(rows, 2.0, 0.1, 4.0, (0.5,))
+
+
+def test_what_goes_to_strong_is_what_reaches_the_last_cut_off():
+    made = promise(drawn_for_four(2000, 3), 0.95)
+    last = spread(made.parts[0].threshold, 4)[-1]
+    assert made.to_strong(last)
+    assert not made.to_strong(np.nextafter(last, 0))
 
 
 def test_the_careful_bound_is_missed_less_and_costs_more():

@@ -8,6 +8,7 @@ from hypothesis import given
 
 from core.call import Risk, TierSignal, Value
 from core.errors import UnknownModel
+from router.cutoffs import spread
 from router.policy import decide
 from router.promise import Part, Promise
 from router.score import Score
@@ -68,7 +69,11 @@ def call(
 needs = st.floats(0, 1)
 policies = st.builds(
     lambda base, strategy, waiting, predict, promise: replace(
-        base, strategy=strategy, busy_waiting=waiting, predict=predict, promise=promise
+        base,
+        strategy=strategy,
+        busy_waiting=waiting,
+        predict=predict,
+        promise=promise and replace(promise, tiers=len(base.tiers)),
     ),
     st.sampled_from([POLICY, THREE]),
     st.sampled_from(list(Strategy)),
@@ -379,3 +384,58 @@ def test_three_tiers_are_cut_by_two_thresholds():
 def test_a_policy_that_could_not_decide_is_refused(arguments):
     with pytest.raises(ValueError, match=r"threshold"):
         Policy(**arguments)
+
+
+FOUR = Policy(tuple(Tier(name) for name in ("t0", "t1", "t2", "t3")), spread(0.4, 4))
+
+
+def places(policy: Policy, *observations: Observation) -> list[str]:
+    return [decide(one, policy).tier for one in observations]
+
+
+def test_chance_gives_each_of_four_tiers_an_equal_part():
+    policy = replace(FOUR, strategy=Strategy.RANDOM)
+    found = places(policy, *(call(request_id=f"r-{i}") for i in range(4000)))
+    assert all(0.22 < found.count(name) / len(found) < 0.28 for name in ("t0", "t1", "t2", "t3"))
+    only = Policy(FOUR.tiers[:1], (), Strategy.RANDOM)
+    assert places(only, call()) == ["t0"]
+
+
+def test_a_verdict_has_as_many_levels_as_there_are_tiers():
+    policy = replace(FOUR, strategy=Strategy.LLM)
+    verdicts = (0.1, 0.4, 0.6, 0.9)
+    assert places(policy, *(replace(call(), verdict=one) for one in verdicts)) == [
+        "t0", "t1", "t2", "t3",
+    ]  # fmt: skip
+
+
+def test_a_cascade_of_four_starts_where_the_score_places_a_call():
+    cascade = replace(FOUR, strategy=Strategy.CASCADE)
+    started = [decide(call(need=need), cascade) for need in (0.1, 0.3, 0.45, 0.9)]
+    assert [one.tier for one in started] == ["t0", "t1", "t2", "t3"]
+    assert [one.doubt for one in started] == [0.5, 0.5, 0.5, None]
+    assert "t2's answer is checked" in started[2].reason
+    always = replace(cascade, predict=False)
+    assert places(always, *(call(need=need) for need in (0.1, 0.45, 0.9))) == ["t0"] * 3
+
+
+def test_the_cut_off_of_a_score_or_a_promise_is_spread_over_the_tiers():
+    promise = Promise((Part(0.4),), None, "test", tiers=4)
+    taught = [replace(score_of(need), threshold=0.4) for need in (0.1, 0.3, 0.45, 0.9)]
+    calls_ = [replace(call(), score=score) for score in taught]
+    wrong = replace(FOUR, thresholds=(0.91, 0.92, 0.93))
+    assert places(replace(wrong, follow=True), *calls_) == ["t0", "t1", "t2", "t3"]
+    assert places(replace(wrong, promise=promise), *calls_) == ["t0", "t1", "t2", "t3"]
+
+
+def test_a_promise_for_another_number_of_tiers_makes_no_policy():
+    with pytest.raises(ValueError, match="a promise for 2 tiers is none for 4"):
+        replace(FOUR, promise=Promise((Part(0.4),), None, "test"))
+
+
+def test_of_several_tiers_the_next_dearer_stands_in_and_a_full_dearest_gives_one_down():
+    assert decide(call(need=0.3, up={"t1": False}), FOUR).tier == "t2"
+    assert decide(call(need=0.3, up={"t1": False}), FOUR).fallbacks == ("t3", "t0")
+    busy = replace(FOUR, busy_waiting=1, busy_threshold=0.8)
+    waiting = {"t3": TierSignal(waiting=5)}
+    assert decide(Observation("r", AUTO, waiting, score_of(0.6)), busy).tier == "t2"

@@ -26,8 +26,21 @@ def written(folder: Path, told: object) -> Path:
     return file
 
 
+def test_a_promise_for_another_number_of_tiers_is_refused_with_what_to_do(
+    tmp_path: Path,
+) -> None:
+    path = written(tmp_path, TOLD)
+    with pytest.raises(SettingsError, match="made for 2 tiers, and the settings have 4") as caught:
+        load(path, 4)
+    assert "router.promise" in caught.value.message
+    assert "--between" in caught.value.message
+    assert load(written(tmp_path, TOLD | {"tiers": 4}), 4).tiers == 4
+    with pytest.raises(SettingsError, match="made for 4 tiers"):
+        load(path, 2)
+
+
 def test_what_is_needed_to_decide_is_read(tmp_path: Path) -> None:
-    found = load(written(tmp_path, TOLD))
+    found = load(written(tmp_path, TOLD), 2)
     assert found == Promise((Part(0.2, ("a",)), Part(0.4)), 0.9, "v9")
     assert (found.cut_off("a"), found.cut_off("b"), found.cut_off("")) == (0.2, 0.4, 0.4)
     assert found.beyond(0.9, "a", "v9+20") == ""
@@ -35,7 +48,7 @@ def test_what_is_needed_to_decide_is_read(tmp_path: Path) -> None:
 
 
 def test_a_promise_of_other_weights_is_for_no_call(tmp_path: Path) -> None:
-    found = load(written(tmp_path, TOLD))
+    found = load(written(tmp_path, TOLD), 2)
     assert found.beyond(0.1, "a", "v9-surface") == ""
     assert "weights v9, not v10" in found.beyond(0.1, "a", "v10")
 
@@ -50,7 +63,7 @@ def test_a_promise_decides_as_the_guarantee_that_it_was_made_from(tmp_path: Path
         distance=draw.uniform(size=2000),
     )
     made = promise(rows, 0.9)
-    found = load(written(tmp_path, {"router_version": "v9", **asdict(made)}))
+    found = load(written(tmp_path, {"router_version": "v9", **asdict(made)}), 2)
     for score, distance in draw.uniform(size=(200, 2)):
         strong = bool(found.beyond(distance, "", "v9")) or score >= found.cut_off("")
         assert strong == made.to_strong(score, distance)
@@ -70,9 +83,9 @@ def test_what_is_no_promise_is_refused_with_the_reason(
     tmp_path: Path, told: object, why: str
 ) -> None:
     with pytest.raises(SettingsError, match=why):
-        load(written(tmp_path, told))
+        load(written(tmp_path, told), 2)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="nowhere"):
-        load(tmp_path / "nowhere.json")
+        load(tmp_path / "nowhere.json", 2)
