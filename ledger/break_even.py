@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
 
+from core.money import DAYS_PER_MONTH
 from core.prices import ApiVersion, HostedVersion
-from ledger.cost import DAYS_PER_MONTH, SECONDS_PER_DAY, Tokens, api_usd, busy_s
+from ledger.cost import SECONDS_PER_DAY, Tokens, api_usd, busy_s
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
 
+from core.money import DAYS_PER_MONTH
 from core.prices import ApiVersion, HostedVersion, Version
 
-DAYS_PER_MONTH = Fraction(30)
 SECONDS_PER_DAY = 86_400
 _SECONDS_PER_HOUR = 3_600
 _PER_MILLION = 1_000_000

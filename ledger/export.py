@@ -2,7 +2,8 @@
 
 Promises: every field of every line of the span, in the order they were committed, in batches that
 fit in memory. A file is whole or not there: it is written beside its name and then renamed.
-In CSV an absent value is an empty cell, and `tags` are joined by commas.
+In CSV an absent value is an empty cell, `tags` are joined by commas, and text that a spreadsheet
+would run as a formula begins with an apostrophe (`core.spreadsheet`).
 Not covered: reading a file back (`LedgerLine.from_bytes` reads a line of JSON).
 """
 
@@ -19,6 +20,7 @@ import pyarrow.parquet as pq
 from sqlalchemy import BigInteger, Boolean, Double, Integer, select
 
 from core.errors import HansomError
+from core.spreadsheet import cell
 from ledger.queries_gather import lines_of
 from ledger.schema import LINES
 from ledger.span import Span
@@ -86,7 +88,7 @@ def _csv(batches: Iterator[list[_Row]], file: IO[bytes]) -> int:
 
 def _cell(value: object) -> object:
     """As in the JSON of a line: `true`, and floats with all digits that tell them apart."""
-    return ("true" if value else "false") if isinstance(value, bool) else value
+    return ("true" if value else "false") if isinstance(value, bool) else cell(value)
 
 
 def _jsonl(batches: Iterator[list[_Row]], file: IO[bytes]) -> int:

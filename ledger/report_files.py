@@ -2,7 +2,7 @@
 
 Promises: one row for each group, or the one of all requests where nothing is grouped; no total
 stands beside groups, so that a column can be summed. Columns are those of `Row.as_dict`, the same
-for every report; an absent value is empty.
+for every report; an absent value is empty. CSV has no text that a spreadsheet runs as a formula.
 """
 
 import csv
@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.call import Usage
+from core.spreadsheet import cell
 from ledger.report_rows import Grouped, Row
 
 COLUMNS = tuple(Row("", 0, 0, 0, Usage(), 0, 0, 0, 0, 0, 0, 0).as_dict())
@@ -27,7 +28,7 @@ def as_csv(grouped: Grouped) -> bytes:
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS)
     writer.writeheader()
-    writer.writerows(_rows(grouped))
+    writer.writerows({name: cell(value) for name, value in row.items()} for row in _rows(grouped))
     return text.getvalue().encode()
 
 

@@ -2,82 +2,135 @@
 
 The estimate, and why it is an upper bound:
 - A token of a byte-level vocabulary covers at least one byte of text, so a prompt has at most as
-  many tokens as its JSON has bytes (JSON escapes only add). Chat templates add markers: 64 tokens a
-  request and 16 a message are allowed for. Offered tools are counted twice, because templates print
-  their JSON with indents. Nor has it more than the tier's context, where the settings tell that.
-- An answer has at most `max_tokens`, times `n`, times the prompts of one body; without such a limit
-  `accounts.reserve_output_tokens`, or the tier's context where that is smaller.
-- Money is that of the dearest tier that may answer; under `cascade` that of the cheaper answer, its
-  second look and the dearer answer together.
-Not covered, and counted when it is known: an answer without `max_tokens` longer than
-`accounts.reserve_output_tokens`; images; what an attempt made before it failed and another took
-over; a check of a semantic hit that ends after its call.
+  many tokens as its body has bytes, in the Unicode form in which it is longest: tokenizers
+  normalise (JSON escapes only add). What a chat template adds is allowed for: 16 tokens a message,
+  `accounts.reserve_template_tokens` a request; offered tools count twice, because templates print
+  their JSON with indents, and 512 tokens for what explains them. Each part of a message that is no
+  text counts `_MEDIA_TOKENS`, and what it carries in URLs nothing. Nor has a prompt more than the
+  tier's context, where the settings tell that. It counts once, however many choices are made of it.
+- A choice has at most the output that the client names. Where it names none, a completion has
+  OpenAI's 16, and a chat what the engine is told (`output_cap`): `accounts.reserve_output_tokens`,
+  or, where prompt and that might not fit into the context, the context. All times the choices and
+  the prompts of one body.
+- Money is that of the dearest tier that may answer, at the dearer price of the call's begin and its
+  end; under `cascade` that of the answers of all cheaper tiers, their second looks and the dearest
+  answer together.
+- With `cache.verify` a chat may cost one question about two prompts more, to the dearest tier.
+- A second try after one that failed on its way reserves again (`deployments.accounts`).
+Not covered: media that a tier of unknown context turns into more tokens than that; templates that
+add more than the settings say.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import ROUND_UP, Decimal
+from typing import Any, Literal
+from unicodedata import normalize
 
 import orjson
 
-from core.call import Call, Risk
+from core.call import Call, Endpoint, Risk
 from core.settings import Settings, SimulatedEngine, Tier
 from ledger.limits import Amount
 
 AUTO = "auto"
-_REQUEST_TOKENS = 64
 _TURN_TOKENS = 16
-_PROMPTS = ("messages", "prompt", "documents")
 _TOOLS = ("tools", "functions")
-_LIMITS = ("max_tokens", "max_completion_tokens")
+_TOOLS_TOKENS = 512
+# The largest image of Qwen2-VL and its successors.
+_MEDIA_TOKENS = 16_384
+_MEDIA = ("image_url", "input_audio", "audio_url", "video_url")
+# OpenAI's default for completions, and vLLM's.
+_COMPLETION_TOKENS = 16
 # The judge's own words and the 4,000 characters of the prompt that it quotes.
 _JUDGE_TOKENS = 512
 _JUDGE_PROMPT_TOKENS = 16_000
+# Of `cache.verify`: its own words, and each of the two texts of at most 400 characters.
+_VERDICT_TOKENS = 512
+_VERDICT_TEXT_TOKENS = 1600
+_FORMS: tuple[Literal["NFC", "NFKC"], ...] = ("NFC", "NFKC")
 
 
 def worst_case(settings: Settings, call: Call, body_bytes: int, wall_s: float) -> Amount:
-    """The most that `call` costs and takes, at the prices of `wall_s`.
+    """The most that `call` costs and takes, at the prices of `wall_s` and of its deadline.
 
     `body_bytes` is the length of the body as it came. Raises `core.prices.NoPrice`.
     """
-    size = _Size(settings, call, prompt_tokens(call.body, body_bytes), wall_s)
+    size = _Size(settings, call, prompt_tokens(settings, call, body_bytes), wall_s)
     asks = [size.ask(tier) for tier in _tiers(settings, call)]
     free = call.requested == AUTO and call.risk is not Risk.HIGH
-    if free and len(asks) > 1 and "cascade" in settings.router.strategies:
-        return size.cascade(asks)
-    worst = _most(asks)
+    cascades = free and len(asks) > 1 and "cascade" in settings.router.strategies
+    worst = size.cascade(asks) if cascades else _most(asks)
     if free and "llm" in settings.router.strategies:
         worst += size.judge()
+    rules = settings.cache.rules(call.tenant, call.domain)
+    if rules.verify != "off" and call.endpoint is Endpoint.CHAT:
+        worst += size.verdict()
     return worst
 
 
-def embedding_worst_case(texts: int, body_bytes: int) -> Amount:
+def embedding_worst_case(texts: list[str]) -> Amount:
     """Of `/v1/embeddings`, which costs nothing: a token a byte, and two marks for each text."""
-    return Amount(0, body_bytes + 2 * texts)
+    return Amount(0, _bytes(orjson.dumps(texts)) + 2 * len(texts))
 
 
-def prompt_tokens(body: Mapping[str, object], body_bytes: int) -> int:
-    """An upper bound of the tokens of a prompt with all that a template adds."""
-    turns = body.get("messages") or body.get("prompt")
-    count = len(turns) if isinstance(turns, list) else 1
+def prompt_tokens(settings: Settings, call: Call, body_bytes: int) -> int:
+    """An upper bound of the tokens of all prompts with all that a template adds."""
+    body = {name: value for name, value in call.body.items() if name != "model"}
+    messages = body.get("messages")
+    if call.asked.media_parts and isinstance(messages, list):
+        body["messages"] = [_without_media(message) for message in messages]
     try:
-        text = len(orjson.dumps([body.get(name) for name in _PROMPTS]))
+        text = _bytes(orjson.dumps(body))
         tools = len(orjson.dumps([body.get(name) for name in _TOOLS]))
     except TypeError:  # nested too deeply for orjson to write what it has read
         text, tools = body_bytes, body_bytes
-    offers = any(body.get(name) for name in _TOOLS)
-    return text + (2 * tools if offers else 0) + _TURN_TOKENS * count + _REQUEST_TOKENS
+    turns = len(messages) if isinstance(messages, list) else call.asked.prompts
+    offered = tools + _TOOLS_TOKENS if call.asked.tools else 0
+    media = _MEDIA_TOKENS * call.asked.media_parts
+    added = _TURN_TOKENS * turns + settings.accounts.reserve_template_tokens
+    return text + offered + media + added
 
 
-def output_tokens(settings: Settings, call: Call, tier: Tier) -> int:
-    """An upper bound of the tokens of an answer, all its choices together."""
-    told = [value for name in _LIMITS if isinstance(value := call.body.get(name), int)]
-    choices = call.body.get("n")
-    several = (choices if isinstance(choices, int) else 1) * _prompts(call)
-    if isinstance(tier.engine, SimulatedEngine) and not told:
-        return tier.engine.output_tokens * several
-    most = max(told) if told else settings.accounts.reserve_output_tokens
-    return min(most, _context_tokens(tier) or most) * several
+def output_tokens(settings: Settings, call: Call, tier: Tier, prompt: int) -> int:
+    """An upper bound of the tokens of an answer, all its choices together.
+
+    `prompt` is an upper bound of the prompt's tokens.
+    """
+    told, context = call.asked.max_output_tokens, _context_tokens(tier)
+    if told is None:
+        told = default_tokens(call, tier) or output_cap(settings, tier, prompt) or context
+    assert told is not None  # there is no cap only where there is a context
+    return min(told, context or told) * call.asked.sequences
+
+
+def output_caps(settings: Settings, call: Call, body_bytes: int) -> Mapping[str, int]:
+    """By tier the limit that an engine must be told for the reservation to hold."""
+    if call.asked.max_output_tokens is not None:
+        return {}
+    prompt = prompt_tokens(settings, call, body_bytes)
+    caps = {
+        tier.name: output_cap(settings, tier, prompt)
+        for tier in settings.tiers
+        if default_tokens(call, tier) is None
+    }
+    return {name: cap for name, cap in caps.items() if cap is not None}
+
+
+def output_cap(settings: Settings, tier: Tier, prompt: int) -> int | None:
+    """The output of a chat that names no limit; None where the context must bound it instead.
+
+    An engine refuses a limit that does not fit into its context beside the prompt.
+    """
+    cap, context = settings.accounts.reserve_output_tokens, _context_tokens(tier)
+    return cap if context is None or prompt + cap <= context else None
+
+
+def default_tokens(call: Call, tier: Tier) -> int | None:
+    """What a choice has at most when nobody says anything, where the engine itself bounds it."""
+    if isinstance(tier.engine, SimulatedEngine):
+        return tier.engine.output_tokens
+    return _COMPLETION_TOKENS if call.endpoint is Endpoint.COMPLETION else None
 
 
 def _context_tokens(tier: Tier) -> int | None:
@@ -86,6 +139,23 @@ def _context_tokens(tier: Tier) -> int | None:
         return tier.engine.context_tokens
     told = tier.engine.args.get("max_model_len")
     return told if isinstance(told, int) and not isinstance(told, bool) else None
+
+
+def _without_media(message: dict[str, Any]) -> dict[str, Any]:
+    """The message without what is sent in the place of text, which is not read as text."""
+    parts = message.get("content")
+    if not isinstance(parts, list):
+        return message
+    plain = [{name: part[name] for name in part if name not in _MEDIA} for part in parts]
+    return {**message, "content": plain}
+
+
+def _bytes(written: bytes) -> int:
+    """The length of a text in the form in which it is longest."""
+    if written.isascii():
+        return len(written)
+    text = written.decode()
+    return max(len(written), *(len(normalize(form, text).encode()) for form in _FORMS))
 
 
 def _tiers(settings: Settings, call: Call) -> tuple[Tier, ...]:
@@ -107,20 +177,19 @@ class _Size:
 
     def ask(self, tier: Tier) -> Amount:
         """One question to one tier, which refuses a prompt that its context has no room for."""
-        answer, context = output_tokens(self.settings, self.call, tier), _context_tokens(tier)
-        prompt = self.prompt if context is None else min(self.prompt, context * _prompts(self.call))
-        return self.cost(tier, prompt, answer)
+        return self.cost(tier, self._fed(tier, self.prompt), self._answer(tier))
 
     def cascade(self, asks: list[Amount]) -> Amount:
-        """A cheaper answer, perhaps a second one, the dearest tier's reading of it, its answer."""
+        """Each cheaper tier's answer, perhaps a second one, its reading, and the dearest answer."""
         cascade, tiers = self.settings.router.cascade, self.settings.tiers
-        cheaper = _most(asks[:-1])
+        cheaper = sum(asks[1:-1], asks[0])
         total = cheaper + _most(asks)
         if cascade.second_sample:
             total += cheaper
         if cascade.perplexity is not None:
-            read = max(output_tokens(self.settings, self.call, tier) for tier in tiers)
-            total += self.cost(tiers[-1], self.prompt + read, 1)
+            read = max(self._answer(tier) for tier in tiers)
+            reading = self.cost(tiers[-1], self.prompt + read, 1)
+            total = sum([reading] * (len(asks) - 1), total)
         return total
 
     def judge(self) -> Amount:
@@ -128,22 +197,31 @@ class _Size:
         asked = min(self.prompt, _JUDGE_PROMPT_TOKENS) + _JUDGE_TOKENS
         return self.cost(self.settings.tiers[0], asked, 1)
 
+    def verdict(self) -> Amount:
+        """The question whether a cached prompt's answer serves, and its one token."""
+        texts = min(self.prompt, _VERDICT_TEXT_TOKENS) + _VERDICT_TEXT_TOKENS
+        return self.cost(self.settings.tiers[-1], texts + _VERDICT_TOKENS, 1)
+
     def cost(self, tier: Tier, prompt: int, answer: int) -> Amount:
         """Rounded up; a prompt token costs at most the dearer of fresh and cached."""
-        price = self.settings.price(tier, self.wall_s)
-        fed = max(price.input_usd_per_million_tokens, price.cached_input_usd_per_million_tokens)
-        exact: Decimal = prompt * fed + answer * price.output_usd_per_million_tokens
+        at_s = (self.wall_s, self.wall_s + self.call.deadline_s)
+        prices = [self.settings.price(tier, moment_s) for moment_s in at_s]
+        fed = max(
+            max(one.input_usd_per_million_tokens, one.cached_input_usd_per_million_tokens)
+            for one in prices
+        )
+        made = max(one.output_usd_per_million_tokens for one in prices)
+        exact: Decimal = prompt * fed + answer * made
         return Amount(int(exact.to_integral_value(rounding=ROUND_UP)), prompt + answer)
+
+    def _fed(self, tier: Tier, prompt: int) -> int:
+        context = _context_tokens(tier)
+        return prompt if context is None else min(prompt, context * self.call.asked.prompts)
+
+    def _answer(self, tier: Tier) -> int:
+        return output_tokens(self.settings, self.call, tier, self.prompt)
 
 
 def _most(asks: list[Amount]) -> Amount:
     """The most money and the most tokens, whichever tiers they are of."""
     return Amount(max(one.usd_micros for one in asks), max(one.tokens for one in asks))
-
-
-def _prompts(call: Call) -> int:
-    """How many prompts a completion's body has; token ids are one prompt."""
-    prompt = call.body.get("prompt")
-    if not isinstance(prompt, list) or not prompt or isinstance(prompt[0], int):
-        return 1
-    return len(prompt)

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.money import DAYS_PER_MONTH
 from core.prices import ApiVersion, HostedVersion, load_prices
 from ledger.break_even import break_even
-from ledger.cost import DAYS_PER_MONTH, Part, Tokens, Workload, api_usd, busy_s, cost, fleet
+from ledger.cost import Part, Tokens, Workload, api_usd, busy_s, cost, fleet
 from ledger.cost_share import NOBODY, gpu_seconds, shares
 from ledger.levers import levers
 from ledger.line import Kind

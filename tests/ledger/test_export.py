@@ -18,6 +18,7 @@ from ledger.export import FIELDS, FORMATS, export, replacing
 from ledger.line import Kind, LedgerLine, Outcome
 from ledger.span import Span
 from ledger.sql_store import SqlStore
+from tests.core.test_spreadsheet import text
 from tests.ledger.lines import line
 
 USAGE = ("fresh_input_tokens", "cached_input_tokens", "output_tokens")
@@ -69,9 +70,9 @@ def from_csv(path: Path) -> list[LedgerLine]:
 def _cells(row: dict[str, str]) -> dict[str, Any]:
     absent = ("difficulty", "queue_s", "ttft_s", "tpot_s", "error_code")
     told: dict[str, Any] = {
-        name: None if name in absent and not cell else cell for name, cell in row.items()
+        name: None if name in absent and not cell else text(cell) for name, cell in row.items()
     }
-    told["tags"] = row["tags"].split(",") if row["tags"] else []
+    told["tags"] = told["tags"].split(",") if told["tags"] else []
     return told
 
 
@@ -119,6 +120,19 @@ def test_more_lines_than_a_batch_are_all_there_in_order(
 
 def test_every_column_of_the_line_is_in_the_file() -> None:
     assert set(FIELDS) == {*LedgerLine.__struct_fields__, *USAGE} - {"usage"}
+
+
+def test_csv_has_no_text_that_a_spreadsheet_runs_and_numbers_are_numbers(
+    store: SqlStore, tmp_path: Path
+) -> None:
+    hostile = '=HYPERLINK("http://127.0.0.1/?"&A1)'
+    store.insert([line(1, team=hostile, prompt_version="@x", saved_usd_micros=-5)])
+    out = tmp_path / "lines.csv"
+    export(store, Span(), "csv", out)
+    with out.open(newline="", encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["team"], row["prompt_version"]) == (f"'{hostile}", "'@x")
+    assert row["saved_usd_micros"] == "-5"
 
 
 def test_only_one_tenants_lines_are_exported(store: SqlStore, tmp_path: Path) -> None:

@@ -33,6 +33,11 @@ def test_csv_has_a_row_for_each_group_and_no_total() -> None:
     assert found[0]["total_p50_s"] == ""
 
 
+def test_csv_has_no_group_that_a_spreadsheet_runs() -> None:
+    (found,) = read(as_csv(Grouped("team", [row("=1+1", 4)], row("all", 4), Savings(0, 0))))
+    assert found["group"] == "'=1+1"
+
+
 def test_without_groups_the_row_is_that_of_all_requests() -> None:
     found = read(as_csv(Grouped("", [], row("all", 4), Savings(0, 0))))
     assert [one["group"] for one in found] == ["all"]

@@ -1,6 +1,8 @@
 """The worst case of a call is never below what it comes to."""
 
+from dataclasses import replace
 from typing import Any
+from unicodedata import normalize
 
 import orjson
 import pytest
@@ -8,9 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.call import Call, Endpoint, Risk, Usage
-from core.settings import Settings
+from core.money import Price
+from core.settings import Settings, Tier
 from ledger.limits import Amount
-from ledger.worst_case import embedding_worst_case, output_tokens, prompt_tokens, worst_case
+from ledger.worst_case import (
+    embedding_worst_case,
+    output_caps,
+    output_tokens,
+    prompt_tokens,
+    worst_case,
+)
 from tests.deployments.rig import call, settings_of
 
 NOW_S = 1_795_190_400.0
@@ -47,21 +56,70 @@ SETTINGS = vllm()
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
 
 
+def of_prompt(asked: Call, body_bytes: int = 0) -> int:
+    return prompt_tokens(SETTINGS, asked, body_bytes)
+
+
+def of_answer(asked: Call, at: int = 1, settings: Settings = SETTINGS) -> int:
+    return output_tokens(settings, asked, settings.tiers[at], prompt_tokens(settings, asked, 0))
+
+
 @given(st.lists(TEXT, min_size=1, max_size=5), TEXT)
 def test_a_prompt_has_no_more_tokens_than_bytes(texts: list[str], tool: str) -> None:
-    body: dict[str, object] = {"messages": [{"role": "user", "content": text} for text in texts]}
-    found = prompt_tokens(body, 0)
+    messages = [{"role": "user", "content": text} for text in texts]
+    found = of_prompt(call(messages=messages))
     # The worst tokenizer there is: one token a byte, and ten for each turn's marks.
-    assert found >= sum(len(text.encode()) + 10 for text in texts)
-    offered = prompt_tokens(body | {"tools": [{"name": tool}]}, 0)
-    assert offered >= found + 2 * len(tool.encode())
+    for form in ("NFC", "NFKC"):
+        said = [normalize(form, text).encode() for text in texts]
+        assert found >= sum(len(one) + 10 for one in said)
+    offered = of_prompt(call(messages=messages, tools=[{"name": tool}]))
+    assert offered >= found + 2 * len(tool.encode()) + 500  # and what explains them
+
+
+@pytest.mark.parametrize("letter", ["\U0001d160", "\ufdfa", "\u0958", "\ufb2c"])
+def test_what_a_tokenizer_makes_longer_before_it_counts_is_counted_so(letter: str) -> None:
+    longest = max(len(normalize(form, letter * 100).encode()) for form in ("NFC", "NFKC"))
+    assert longest > len((letter * 100).encode())
+    assert of_prompt(call(messages=[{"role": "user", "content": letter * 100}])) >= longest
+
+
+@pytest.mark.parametrize("field", ["documents", "chat_template_kwargs", "response_format", "x"])
+def test_every_field_may_reach_the_prompt(field: str) -> None:
+    plain = of_prompt(call())
+    assert of_prompt(call(**{field: {"text": "word" * 500}})) >= plain + 2000
+
+
+def test_what_is_no_text_counts_for_more_than_its_address() -> None:
+    def with_parts(*kinds: str) -> int:
+        parts = [{"type": kind, kind: "x"} for kind in kinds]
+        return of_prompt(call(messages=[{"role": "user", "content": parts}]))
+
+    one = with_parts("text")
+    assert with_parts("image_url", "input_audio") > one + 2 * 16_000
+    assert with_parts("refusal") < one + 100
+
+
+def test_the_bytes_of_an_image_are_no_tokens() -> None:
+    def sent(url: str) -> int:
+        image = {"type": "image_url", "image_url": {"url": url}}
+        parts = [{"type": "text", "text": "word" * 100}, image]
+        return of_prompt(call(messages=[{"role": "user", "content": parts}]))
+
+    assert sent("data:image/png;base64," + "A" * 1_000_000) == sent("") > 16_384 + 400
+
+
+def test_what_the_template_adds_is_the_operators_to_say() -> None:
+    roomy = vllm(accounts={"reserve_template_tokens": 5000})
+    assert prompt_tokens(roomy, call(), 0) == of_prompt(call()) - 256 + 5000
 
 
 def test_a_body_that_cannot_be_written_again_counts_whole() -> None:
     deep: list[Any] = []
     for _ in range(300):
         deep = [deep]
-    assert prompt_tokens({"messages": [{"role": "user", "content": deep}]}, 5000) >= 5000
+    nested = call(messages=[{"role": "user", "content": "x"}])
+    body: dict[str, object] = {**nested.body, "metadata": deep}
+    assert of_prompt(replace(nested, body=body), 5000) >= 5000
 
 
 @pytest.mark.parametrize(
@@ -69,32 +127,59 @@ def test_a_body_that_cannot_be_written_again_counts_whole() -> None:
     [
         ({"max_tokens": 7}, 7),
         ({"max_tokens": 7, "max_completion_tokens": 9}, 9),
+        ({"max_tokens": 9, "max_completion_tokens": 7}, 7),
         ({"max_tokens": 7, "n": 3}, 21),
         ({"max_tokens": 7, "n": None}, 7),
         ({}, 4096),
+        ({"n": 3}, 3 * 4096),
         ({"max_tokens": None}, 4096),
     ],
 )
 def test_an_answer_is_bounded_by_what_the_client_says_or_by_the_setting(
     body: dict[str, Any], tokens: int
 ) -> None:
-    assert output_tokens(SETTINGS, call(**body), SETTINGS.tiers[1]) == tokens
+    assert of_answer(call(**body)) == tokens
+
+
+@pytest.mark.parametrize(
+    ("body", "tokens"),
+    [
+        ({"max_tokens": 7, "max_completion_tokens": 2}, 7),
+        ({"max_completion_tokens": 2}, 16),
+        ({}, 16),
+        ({"n": 2, "prompt": ["a", "b", "c"]}, 96),
+        ({"max_tokens": 0, "echo": True}, 1),
+    ],
+)
+def test_a_completion_is_bounded_as_the_engine_reads_it(body: dict[str, Any], tokens: int) -> None:
+    asked = call(endpoint=Endpoint.COMPLETION, **({"prompt": "Hello"} | body))
+    assert of_answer(asked) == tokens
+    assert output_caps(SETTINGS, asked, 0) == {}, "the engine has a limit of its own"
 
 
 def test_an_answer_is_no_longer_than_the_context_where_that_is_known() -> None:
-    small = SETTINGS.tiers[0]
-    assert output_tokens(SETTINGS, call(), small) == 1000
-    assert output_tokens(SETTINGS, call(max_tokens=5000, n=2), small) == 2000
-    changed = vllm(accounts={"reserve_output_tokens": 100})
-    assert output_tokens(changed, call(), small) == 100
-    simulated = settings_of()
-    assert output_tokens(simulated, call(), simulated.tiers[0]) == 50
+    assert of_answer(call(), at=0) == 1000
+    assert of_answer(call(max_tokens=5000, n=2), at=0) == 2000
+    assert of_answer(call(), at=0, settings=vllm(accounts={"reserve_output_tokens": 100})) == 100
+    assert of_answer(call(), at=0, settings=settings_of()) == 50
+
+
+def test_an_engine_is_told_the_limit_that_was_reserved_unless_its_context_is_one() -> None:
+    """One that does not fit beside the prompt would be refused."""
+    assert output_caps(SETTINGS, call(), 0) == {"large": 4096}
+    assert output_caps(SETTINGS, call(max_tokens=5), 0) == {}
+    tight = vllm(accounts={"reserve_output_tokens": 500})
+    assert output_caps(tight, call(), 0) == {"small": 500, "large": 500}
+    long = call(messages=[{"role": "user", "content": "x" * 600}])
+    assert output_caps(tight, long, 0) == {"large": 500}
+    assert of_answer(long, at=0, settings=tight) == 1000
+    assert output_caps(settings_of(), call(), 0) == {}
 
 
 def test_every_prompt_of_a_completion_has_answers_of_its_own() -> None:
     def of(prompt: object) -> int:
         asked = call(endpoint=Endpoint.COMPLETION, prompt=prompt, max_tokens=5, n=2)
-        return output_tokens(SETTINGS, asked, SETTINGS.tiers[1])
+        return of_answer(asked)
 
     assert [of("a"), of(["a"]), of(["a", "b", "c"])] == [10, 10, 30]
     assert [of([1, 2, 3]), of([[1, 2], [3]])] == [10, 20]
@@ -145,6 +230,50 @@ def test_a_cascade_may_cost_both_answers_and_each_second_look() -> None:
     assert worst(vllm(router={"strategy": "cascade"}), risky).usd_micros == large
 
 
+def test_a_cascade_may_climb_over_all_its_tiers() -> None:
+    tiers = [tier(name, at + 1, {"kind": "vllm"}) for at, name in enumerate(("s", "m", "l"))]
+    each = [
+        worst(settings_of(tiers=tiers), call(requested=name, max_tokens=10)).usd_micros
+        for name in ("s", "m", "l")
+    ]
+
+    def of(**cascade: Any) -> int:
+        settings = settings_of(tiers=tiers, router={"strategy": "cascade", "cascade": cascade})
+        return worst(settings, call(max_tokens=10)).usd_micros
+
+    assert of() == sum(each)
+    assert of(second_sample=True) == sum(each) + each[0] + each[1]
+    assert of(perplexity=5.0) > sum(each) + each[2]
+
+
+def test_a_cascade_beside_the_strategy_llm_asks_the_question_too() -> None:
+    router = {
+        "strategy": "cascade",
+        "arms": [{"name": "judged", "percent": 10, "strategy": "llm"}],
+    }
+    both = worst(vllm(router=router), call(max_tokens=10))
+    cascade = worst(vllm(router={"strategy": "cascade"}), call(max_tokens=10))
+    assert both.tokens > cascade.tokens + 512
+
+
+class Dearer(Settings):
+    """Prices that double at `NOW_S`."""
+
+    def price(self, tier: Tier, wall_s: float) -> Price:
+        now = super().price(tier, wall_s)
+        factor = 2 if wall_s >= NOW_S else 1
+        return replace(now, input_usd_per_million_tokens=now.input_usd_per_million_tokens * factor)
+
+
+def test_a_price_that_changes_before_the_deadline_is_counted_at_its_dearer() -> None:
+    settings = Dearer.model_validate(SETTINGS.model_dump())
+    asked = call(requested="small", max_tokens=10)
+    early, just_before, after = (
+        worst_case(settings, asked, 0, NOW_S + ago_s).usd_micros for ago_s in (-3600, -5, 5)
+    )
+    assert early < just_before == after
+
+
 def test_the_strategy_llm_asks_one_question_more() -> None:
     plain = worst(SETTINGS, call(max_tokens=10))
     asks = worst(vllm(router={"strategy": "llm"}), call(max_tokens=10))
@@ -155,4 +284,5 @@ def test_the_strategy_llm_asks_one_question_more() -> None:
 
 
 def test_an_embedding_costs_nothing_and_takes_a_token_a_byte_at_most() -> None:
-    assert embedding_worst_case(3, 100) == Amount(0, 106)
+    assert embedding_worst_case(["a" * 50, "b" * 40, "c"]) == Amount(0, 101 + 6)
+    assert embedding_worst_case(["\ufdfa"]).tokens >= len(normalize("NFKC", "\ufdfa").encode()) + 2
