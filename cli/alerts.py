@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from cli.ledger import open_store
+from cli.tables import show_table, terminal
 from core.alerting import AlertRules
 from core.errors import HansomError
 from core.settings import load
@@ -26,8 +26,15 @@ from ledger.alert_figures import baselines, gather
 from ledger.alert_rules import readings
 from ledger.alerts import Phase, Reading, Rule, Standing, firing
 
-_WIDTH = 118
 _SUBJECTS = 5  # of a rule in the terminal; JSON has all of them
+_UNITS = {
+    Rule.SPEND_RATE: "USD/h",
+    Rule.BUDGET_BURN: "times",
+    Rule.COST_PER_SUCCESS: "USD",
+    Rule.HIT_RATE_FALL: "points",
+    Rule.ROUTE_MIX_DRIFT: "bits",
+    Rule.TTFT_P95: "s",
+}
 _STYLES = {"firing": "bold red", "pending": "yellow", "off": "dim", "too few": "dim"}
 
 
@@ -43,8 +50,8 @@ def show(config: Path, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(_as_json(found, standings, rules, told)))
         return
-    console = Console(width=max(Console().width, _WIDTH))
-    console.print(_table(found, standings, rules))
+    console = terminal()
+    show_table(_table(found, standings, rules), console)
     count = len(firing(standings))
     where = "the webhook is told" if told else "no webhook is set (alerts.webhook_url)"
     console.print(f"{count} firing; {where}.")
@@ -113,7 +120,8 @@ def _table(found: Sequence[Reading], standings: Sequence[Standing], rules: Alert
         gone = [one for one in fired if one.subject not in {reading.subject for reading in own}]
         for alert in gone:  # it fired at the last look, and has no traffic now
             table.add_row(
-                rule.value, alert.subject, "firing", "–", f"{alert.threshold:.4g}", "0",
+                rule.value, alert.subject, "firing", "–",
+                _amount(rule, alert.subject, alert.threshold), "0",
                 style=_STYLES["firing"],
             )  # fmt: skip
         if not own and not gone:
@@ -122,12 +130,19 @@ def _table(found: Sequence[Reading], standings: Sequence[Standing], rules: Alert
         for one in own[:_SUBJECTS]:
             state = _state(one, known.get(one.key))
             table.add_row(
-                rule.value, one.subject, state, f"{one.value:.4g}", f"{one.threshold:.4g}",
+                rule.value, one.subject, state, _amount(rule, one.subject, one.value),
+                _amount(rule, one.subject, one.threshold),
                 f"{one.counted:,} of {one.least:,}", style=_STYLES.get(state),
             )  # fmt: skip
         if len(own) > _SUBJECTS:
             table.add_row(rule.value, f"and {len(own) - _SUBJECTS} more", style="dim")
     return table
+
+
+def _amount(rule: Rule, subject: str, value: float) -> str:
+    """A figure with its unit; costs are also compared with what they were, as a ratio."""
+    unit = "times" if subject.endswith("against before") else _UNITS.get(rule, "")
+    return f"{value:.4g} {unit}".rstrip()
 
 
 def _state(reading: Reading, standing: Standing | None) -> str:

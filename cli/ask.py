@@ -3,15 +3,17 @@
 import json
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import httpx
 import openai
 import typer
 
-from cli.serve import base_url
+from cli.endpoint import endpoint, silent
+from cli.prompt import text_of
 from core.errors import HansomError
-from core.settings import load
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,24 +34,24 @@ class Asked:
     total_s: float
 
 
-def ask(
-    config: Path,
-    url: str | None,
-    prompt: str,
-    tier: str,
-    *,
-    explain: bool,
-    max_tokens: int,
-    as_json: bool,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What to ask of which tier; without a `key` the tenant is `anonymous`."""
+
+    prompt: str
+    tier: str
+    max_tokens: int
+    key: str | None
+
+
+def ask(question: Question, config: Path, url: str | None, *, explain: bool, as_json: bool) -> None:
     """Ask, print the answer as it comes, then the facts; raises `HansomError`."""
-    url = url or base_url(load(config))
+    question = replace(question, prompt=text_of(question.prompt))
+    url = endpoint(config, url)
     try:
-        asked = _stream(url, prompt, tier, max_tokens, echo=not as_json)
-    except openai.APIConnectionError as error:
-        raise HansomError(
-            f"Nothing answers at {url}. Is `make serve` (or `hansom serve`) running?"
-        ) from error
+        asked = _stream(url, question, echo=not as_json)
+    except (openai.APIConnectionError, httpx.HTTPError) as error:
+        raise silent(url, error) from error
     except openai.APIError as error:
         raise HansomError(error.message) from error
     if as_json:
@@ -58,17 +60,21 @@ def ask(
     typer.echo(_facts(asked, explain))
 
 
-def _stream(url: str, prompt: str, tier: str, max_tokens: int, *, echo: bool) -> Asked:
+def _stream(url: str, question: Question, *, echo: bool) -> Asked:
     """Deterministic, so that the same question again is an exact hit."""
-    client = openai.OpenAI(base_url=f"{url}/v1", api_key="hansom-cli", max_retries=0)
+    # The client wants a key; without one the header is left out, so that the tenant is the one
+    # of every other caller without a key, which `hansom cache explain` looks into too.
+    headers: dict[str, Any] = {} if question.key else {"Authorization": openai.Omit()}
+    client = openai.OpenAI(base_url=f"{url}/v1", api_key=question.key or "none", max_retries=0)
     started_s = time.monotonic()
     raw = client.chat.completions.with_raw_response.create(
-        model=tier,
-        messages=[{"role": "user", "content": prompt}],
+        model=question.tier,
+        messages=[{"role": "user", "content": question.prompt}],
         temperature=0,
-        max_tokens=max_tokens,
+        max_tokens=question.max_tokens,
         stream=True,
         stream_options={"include_usage": True},
+        extra_headers=headers,
     )
     first_s, text, usage = None, "", None
     extra: dict[str, object] = {}
@@ -106,7 +112,7 @@ def _facts(asked: Asked, explain: bool) -> str:
     lines = [
         "",
         f"{asked.tier} ({asked.model}) · {code} · cache {asked.cache} · "
-        f"{asked.input_tokens} in, {asked.output_tokens} out · ${asked.cost_usd} · "
+        f"{asked.input_tokens} in, {asked.output_tokens} out · {asked.cost_usd} USD · "
         f"TTFT {asked.ttft_s * 1000:.0f} ms · total {asked.total_s:.2f} s",
     ]
     if explain:

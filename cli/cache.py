@@ -10,15 +10,13 @@ import json
 from pathlib import Path
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from cache.exam import Examiner, Report, Share
 from cache.pair import Reader
 from cache.verify import DEFAULT_ARTEFACT, Verifier
+from cli.tables import show_table, terminal
 from router.embed import MiniLM
-
-_WIDTH = 100
 
 
 def evaluate(path: Path, weights: Path | None, level: str, *, as_json: bool) -> None:
@@ -34,7 +32,7 @@ def evaluate(path: Path, weights: Path | None, level: str, *, as_json: bool) -> 
 
 def show(report: Report) -> None:
     """The same figures for people."""
-    console = Console(width=max(Console().width, _WIDTH))
+    console = terminal()
     table = Table("measure", "value", "95 % interval", "rows")
     for name, share in (
         ("served", report.hits),
@@ -42,7 +40,7 @@ def show(report: Report) -> None:
         ("recall", report.recall),
     ):
         table.add_row(name, *_cells(share))
-    console.print(table)
+    show_table(table, console)
     reasons = ", ".join(
         f"{name} {count:,}"
         for name, count in sorted(report.reasons.items(), key=lambda item: -item[1])

@@ -10,15 +10,18 @@ from dataclasses import dataclass, replace
 import orjson
 
 from cache.key import exact_key
+from cli.usage import UsageError
 from core.call import Call, Endpoint
-from core.errors import BadRequest
 from core.settings import Settings
 from deployments.admission import Admission
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The request as the command line says it; `fields` are more of its body, as JSON."""
+    """The request as the command line says it; `fields` are more of its body, as JSON.
+
+    `key` is the id of the virtual key, empty without one.
+    """
 
     text: str
     tenant: str
@@ -29,15 +32,16 @@ class Asked:
     value: str = "normal"
     domain: str = ""
     fields: str = "{}"
+    key: str = ""
 
     def call(self, settings: Settings) -> Call:
-        """The call that the gateway would make of it; raises `BadRequest`, `UnknownModel`."""
+        """The call that the gateway would make of it; raises `UsageError`, `BadRequest`."""
         try:
             more = orjson.loads(self.fields)
         except orjson.JSONDecodeError as error:
-            raise BadRequest(f"--fields is not JSON: {error}.") from None
+            raise UsageError(f"--fields: is not JSON: {error}.") from None
         if not isinstance(more, dict):
-            raise BadRequest("--fields must be a JSON object, say '{\"max_tokens\": 256}'.")
+            raise UsageError("--fields: must be a JSON object, say '{\"max_tokens\": 256}'.")
         system = [{"role": "system", "content": self.system}] if self.system else []
         messages = [*system, {"role": "user", "content": self.text}]
         body = {"model": self.model, "messages": messages, "temperature": 0, **more}
@@ -49,7 +53,7 @@ class Asked:
         }
         raw = orjson.dumps(body)
         call = Admission(settings).admit(Endpoint.CHAT, raw, headers, "explain", 0.0)
-        return replace(call, tenant=self.tenant, key=self.tenant)
+        return replace(call, tenant=self.tenant, key=self.key or self.tenant)
 
 
 def exact_key_of(call: Call, owner: str, version: str) -> str:

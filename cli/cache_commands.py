@@ -5,17 +5,20 @@ from typing import Annotated
 
 import typer
 
-from cli.options import DEFAULT_CONFIG, AsJson, Config
+from cli.command import Commands
+from cli.options import DEFAULT_CONFIG, FILE, FOLDER, AsJson, Config, Key, Url
 
-cache = typer.Typer(
-    no_args_is_help=True, help="What the cache holds, serves and should not, and how to steer it."
-)
+cache = Commands("Show what the cache holds and serves, and steer it.")
 
 Labelled = Annotated[
-    Path, typer.Argument(help="JSON lines, gzip or plain: pairs, a stream, context probes.")
+    Path,
+    typer.Argument(
+        metavar=FILE, help="JSON lines, gzip or plain: pairs, a stream, context probes."
+    ),
 ]
 Weights = Annotated[
-    Path | None, typer.Option(help="Another folder of verifier weights than the shipped.")
+    Path | None,
+    typer.Option(metavar=FOLDER, help="Another folder of verifier weights than the shipped."),
 ]
 Tenant = Annotated[str | None, typer.Option(help="Only this tenant's, as the ledger names it.")]
 Team = Annotated[str, typer.Option(help="Of the tenant, where `cache.scope` is `team`.")]
@@ -30,7 +33,7 @@ def evaluate_command(
     weights: Weights = None,
     as_json: AsJson = False,
 ) -> None:
-    """How often the semantic cache serves a file's requests, and how often wrongly."""
+    """Measure hits and wrong hits on labelled prompts."""
     from cli.cache import evaluate
 
     evaluate(file, weights, level, as_json=as_json)
@@ -45,7 +48,7 @@ def tune_command(
     weights: Weights = None,
     as_json: AsJson = False,
 ) -> None:
-    """Wrong share and recall of labelled prompts at every cut-off, and what to set."""
+    """Find the cut-off for a wrong share you allow."""
     from cli.cache_tune import tune
 
     tune(file, limit, weights, as_json=as_json)
@@ -58,7 +61,7 @@ def stats_command(
     config: Config = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
-    """What lies in Redis: answers, entries, scopes, sizes, error budgets, and Redis itself."""
+    """Show what is stored in Redis, whose, and how large."""
     from cli.cache_stats import stats
     from core.settings import load
 
@@ -68,7 +71,10 @@ def stats_command(
 @cache.command("explain")
 def explain_command(
     prompt: Annotated[str, typer.Argument(help="The user's words, or - to read them from a pipe.")],
-    tenant: Annotated[str, typer.Option(help="Who asks, as the ledger names them.")] = "anonymous",
+    key: Key = None,
+    tenant: Annotated[
+        str | None, typer.Option(help="Who asks, as the ledger names them; instead of a key.")
+    ] = None,
     team: Team = "",
     system: Annotated[str | None, typer.Option(help="The system prompt.")] = None,
     model: Annotated[str, typer.Option(help="The model field.")] = "auto",
@@ -81,17 +87,18 @@ def explain_command(
     config: Config = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
-    """What the cache would do with a request now, over which entries, and why."""
-    import sys
-
+    """Show what the cache would do with a request."""
     from cli import cache_explain, cache_explain_print, cache_redis
     from cli.cache_asked import Asked
+    from cli.cache_caller import caller
+    from cli.prompt import text_of
     from core.settings import load
 
-    text = sys.stdin.read() if prompt == "-" else prompt
-    asked = Asked(text, tenant, team, system, model, risk, value, domain, fields)
+    text = text_of(prompt)
     settings = load(config)
     url = cache_redis.url_of(settings)
+    who = caller(settings, url, key, tenant, team)
+    asked = Asked(text, who.tenant, who.team, system, model, risk, value, domain, fields, who.key)
     told = cache_redis.run(url, cache_explain.explain(url, settings, asked))
     if as_json:
         typer.echo(told.as_json())
@@ -115,7 +122,10 @@ def purge_command(
     config: Config = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
-    """Take cached answers back; what is given must hold together. --json does not ask."""
+    """Purge cached answers; filters combine with AND.
+
+    Asks first, unless --yes is given.
+    """
     from cli.cache_purge import Chosen, purge
     from core.settings import load
 
@@ -126,17 +136,20 @@ def purge_command(
 @cache.command("warm")
 def warm_command(
     file: Annotated[
-        Path, typer.Argument(help="A request a line: OpenAI bodies, `prompt` objects, or text.")
+        Path,
+        typer.Argument(
+            metavar=FILE,
+            help="A request a line: OpenAI bodies, batch lines, `prompt` objects, text.",
+        ),
     ],
-    url: Annotated[str, typer.Option(help="The endpoint.")] = "http://127.0.0.1:8000",
+    url: Url = None,
     at_once: Annotated[int, typer.Option(min=1, max=256, help="Requests at once.")] = 4,
-    api_key: Annotated[
-        str | None,
-        typer.Option(envvar="HANSOM_API_KEY", help="Of the tenant who is to have the answers."),
-    ] = None,
+    key: Key = None,
+    config: Config = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
-    """Ask the running endpoint a file's requests, so that it has their answers."""
+    """Send a file's requests, so that they are cached."""
     from cli.cache_warm import warm
+    from cli.endpoint import endpoint
 
-    warm(file, url, at_once, api_key, as_json=as_json)
+    warm(file, endpoint(config, url), at_once, key, as_json=as_json)

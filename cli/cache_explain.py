@@ -20,7 +20,8 @@ from cache.budget import Budget, Level, State, level
 from cache.consensus import Candidate, Settings, choose
 from cache.eligible import directives, eligible
 from cache.exact import CachedAnswer
-from cache.gates import never
+from cache.gates import Refusal, never
+from cache.language import GATED
 from cache.names import owner_tag
 from cache.pair import Reader
 from cache.redis_budget import RedisBudget
@@ -92,11 +93,11 @@ async def explain(url: str, settings: core_settings.Settings, asked: Asked) -> E
     call = asked.call(settings)
     scorer = load_scorer(settings)
     version = answer_version(settings, scorer.version if scorer else settings.router.strategy)
-    owner = owner_of(settings, call.tenant, call.team)
+    owner = owner_of(settings, call.tenant, call.team, asked.key)
     key = exact_key_of(call, owner, version)
     told = Explained("generate", "off", "", call.tenant, owner_tag(owner), key)
     rules = settings.cache.rules(call.tenant, call.domain)
-    rule = eligible(call.body, directives({}), rules)
+    rule = eligible(call.asked, directives({}), rules)
     if not rule.lookup:
         return replace(told, words=f"the cache is not asked: {rule.reason}")
     store = RedisStore(url, max_connections=1)
@@ -112,7 +113,10 @@ async def explain(url: str, settings: core_settings.Settings, asked: Asked) -> E
         budget = Budget(rules.wrong_share)
         state = await _state(url, owner_tag(owner), call.domain)
         told = replace(told, scope_key=asked_scope.key, wrong_share=budget.limit)
-        look = _Look(url, asked_scope.key, asked_scope.text, level(state, budget), budget.limit)
+        look = _Look(
+            url, asked_scope.key, asked_scope.text, level(state, budget), budget.limit,
+            verify=rules.verify != "off",
+        )  # fmt: skip
         return await look.told(told, store)
     finally:
         await store.close()
@@ -141,9 +145,11 @@ class _Recorder:
 class _Look:
     """One look-up of a text in a scope, at a level and under a limit of wrong hits."""
 
-    def __init__(self, url: str, scope_key: str, text: str, now: Level, limit: float) -> None:
+    def __init__(
+        self, url: str, scope_key: str, text: str, now: Level, limit: float, *, verify: bool
+    ) -> None:
         self._scope_key, self._text = scope_key, text
-        self._level, self._limit = now, limit
+        self._level, self._limit, self._verify = now, limit, verify
         self._at = Level.STRICT if now is Level.OFF else now
         self._vectors = RedisVectors(url, timeout_s=_TIMEOUT_S, max_connections=1)
         self._embedder = MiniLM.installed()
@@ -187,7 +193,7 @@ class _Look:
         with ThreadPoolExecutor(1) as thread:
             live = Neighbourhood(recorder, self._verifier, embed, thread)
             given = (self._scope_key, self._text, self._at.value, self._limit)
-            found = await live.look_up(*given, _NEVER_EXPLORES)
+            found = await live.look_up(*given, _NEVER_EXPLORES, self._verify)
             explored = found.serves and not (await live.look_up(*given, 0.0)).serves
         return found, explored
 
@@ -209,10 +215,19 @@ class _Look:
         return replace(told, decision="semantic", words=words)
 
     def _why_not(self, told: Explained, found: Found) -> str:
+        if found.reason == Refusal.UNSUPPORTED_LANGUAGE and never(self._text) is not None:
+            known = ", ".join(sorted(GATED))
+            return (
+                f"its language is none that the gates read ({known}), so other words never serve it"
+            )
         if never(self._text) is not None:
             return f"such a request is never answered by another's answer ({found.reason})"
         if not told.near:
             return "nothing was answered in this scope yet, or nothing that still is there"
+        if found.doubt is not None and self._level is not Level.OFF:
+            return (
+                f"no entry may serve: {found.reason}; cache.verify asks about {found.doubt.text!r}"
+            )
         return f"no entry may serve: {found.reason}"
 
     def _neighbour(self, entry: Entry, cosine: float) -> Neighbour:

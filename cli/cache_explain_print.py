@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from rich.console import Console
 from rich.table import Table
 
 from cli.cache_explain import Explained, Neighbour
+from cli.tables import show_table, terminal
 
-_WIDTH = 110
 _TEXT_CHARS = 60
 
 
 def show(told: Explained) -> None:
     """Print the decision, then each near entry with what is said of it."""
-    console = Console(width=max(Console().width, _WIDTH))
+    console = terminal()
     console.print(f"{told.decision}: {told.words}.", markup=False)
     if told.near:
         table = Table("", "cosine", "gate or probability", "answer", "outcomes", "age", "text")
         for one in told.near:
             table.add_row("→" if one.key == told.serves else "", *_cells(one))
-        console.print(table)
+        show_table(table, console)
     if told.thresholds is not None:
         together = "" if told.together is None else f"; the neighbours together {told.together:.3f}"
         console.print(

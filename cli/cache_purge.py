@@ -16,6 +16,7 @@ from cache.names import Kind, read
 from cache.purge import Selection, duration_s
 from cache.redis_purge import Purged, RedisPurge
 from cli.cache_redis import own_hash, run, url_of
+from cli.prompt import confirm
 from core.settings import Settings
 
 
@@ -60,8 +61,8 @@ class Chosen:
 def purge(settings: Settings, chosen: Chosen, *, yes: bool, as_json: bool) -> None:
     """Remove what is chosen and tell how much it was."""
     selection = chosen.selection(settings, time.time())
-    if not (yes or as_json):
-        typer.confirm(f"Remove the cached answers {chosen.words}?", abort=True)
+    if not yes:
+        confirm(f"Remove the cached answers {chosen.words}?")
     url = url_of(settings)
     purged = run(url, _remove(url, selection))
     if as_json:

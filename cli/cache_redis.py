@@ -7,6 +7,7 @@ ledger has them; in Redis they are hashes.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable
 from typing import TypeVar
 
@@ -37,15 +38,22 @@ def run(url: str, question: Awaitable[Result]) -> Result:
     try:
         return asyncio.run(asked())
     except (RedisError, OSError) as error:
-        raise HansomError(
-            f"The Redis at {url} does not answer as it should ({error}). Is Hansom running? Else "
-            "set cache.redis_url, or give --config the settings file that Hansom was started with."
-        ) from error
+        raise away(url, error) from error
 
 
-def owner_of(settings: Settings, tenant: str, team: str = "") -> str:
+def away(url: str, error: Exception) -> HansomError:
+    """The error of a Redis that does not answer; its password is not in it."""
+    where = re.sub(r"://[^@/]*@", "://***@", url)
+    why = re.sub(r"://[^@/]*@", "://***@", str(error)).rstrip(".")
+    return HansomError(
+        f"The Redis at {where} does not answer as it should ({why}). Is Hansom running? If it is, "
+        "give --config the settings file that it was started with, or set cache.redis_url."
+    )
+
+
+def owner_of(settings: Settings, tenant: str, team: str = "", key: str = "") -> str:
     """Who shares answers with this tenant's calls, under the settings' `cache.scope`."""
-    return owner(settings.cache.scope, tenant=tenant, team=team, key=tenant)
+    return owner(settings.cache.scope, tenant=tenant, team=team, key=key or tenant)
 
 
 def own_hash(settings: Settings, tenant: str | None, team: str) -> str | None:

@@ -18,6 +18,7 @@ from cache.redis_budget import budget_key
 from cache.redis_census import Found, take
 from cache.redis_facts import RedisFacts, refusal, without_semantic
 from cli.cache_redis import own_hash, owner_of, run, url_of
+from cli.tables import show_table, terminal
 from core.settings import Settings
 from deployments.admission import ANONYMOUS
 
@@ -64,17 +65,17 @@ def as_dict(found: Found, settings: Settings, tenant: str | None, team: str) -> 
 
 def show(told: dict[str, Any], found: Found) -> None:
     """The same for people."""
-    console = Console()
+    console = terminal()
     table = Table("what", "count", "about")
     for name, one in told["totals"].items():
         table.add_row(name.replace("_", " "), f"{one['count']:,}", _size(one["bytes"]))
-    console.print(table)
+    show_table(table, console)
     if told["owners"]:
         table = Table("owner", "answers", "entries", "scopes")
         for one in told["owners"][:_SHOWN]:
             shown = one["name"] or one["owner"]
             table.add_row(shown, *(f"{one[kind]:,}" for kind in ("answers", "entries", "scopes")))
-        console.print(table)
+        show_table(table, console)
         if (more := len(told["owners"]) - _SHOWN) > 0:
             console.print(f"… and {more:,} more owners (--json has all).")
     if told["budgets"]:
@@ -84,7 +85,7 @@ def show(told: dict[str, Any], found: Found) -> None:
                 one["name"] or one["owner"], one["domain"] or one["class"], one["level"],
                 f"{one['checked']:,}", f"{one['wrong']:,}", f"{one['reported']:,}",
             )  # fmt: skip
-        console.print(table)
+        show_table(table, console)
     _show_server(console, found)
 
 

@@ -11,7 +11,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from cache.budget import Level
@@ -20,9 +19,8 @@ from cache.pair import Reader
 from cache.tune import GRID, LEVELS, Advice, Tried, advise, examine
 from cache.verify import DEFAULT_ARTEFACT, Verifier
 from cli.progress import TerminalProgress
+from cli.tables import show_table, terminal
 from router.embed import MiniLM
-
-_WIDTH = 100
 
 
 def tune(path: Path, limit: float, weights: Path | None, *, as_json: bool) -> None:
@@ -30,7 +28,7 @@ def tune(path: Path, limit: float, weights: Path | None, *, as_json: bool) -> No
     embedder = MiniLM.installed()
     verifier = Verifier.load(Reader(embedder, kept=1 << 13), weights or DEFAULT_ARTEFACT)
     found = []
-    with TerminalProgress() as progress:
+    with TerminalProgress(quiet=as_json) as progress:
         lane = progress.lane()
         lane.start(f"cut-offs on {path.name}", len(GRID) + len(LEVELS))
         for tried in examine(path, embedder, verifier):
@@ -69,7 +67,7 @@ def as_dict(found: list[Tried], advice: Advice, limit: float) -> dict[str, objec
 
 def show(found: list[Tried], advice: Advice, limit: float) -> None:
     """The same for people."""
-    console = Console(width=max(Console().width, _WIDTH))
+    console = terminal()
     table = Table("cut-off", "level", "hits", "wrong", "wrong share (95 %)", "recall (95 %)")
     for one in found:
         report = one.report
@@ -77,7 +75,7 @@ def show(found: list[Tried], advice: Advice, limit: float) -> None:
             f"{one.pair:.4g}", one.level, f"{report.hits.count:,}", f"{report.wrong.count:,}",
             _cell(report.wrong), _cell(report.recall),
         )  # fmt: skip
-    console.print(table)
+    show_table(table, console)
     console.print(f"For a wrong share of {limit:.2%}: {advice.reason}.".replace("..", "."))
     if advice.wrong_share is None:
         console.print("Set cache.semantic: false for this tenant or domain.")

@@ -18,12 +18,15 @@ import httpx
 import orjson
 import typer
 
+from cli.endpoint import reason, silent
 from cli.progress import TerminalProgress
+from core import text_file
 from core.errors import HansomError
 from core.ports import Progress
 
 NEW, HIT, UNCACHED, FAILED = "new", "hit", "not_cached", "failed"
 _RESULTS = {"miss": NEW, "exact": HIT, "semantic": HIT}
+_CHAT = "/v1/chat/completions"
 _TRIES = 5
 _WAIT_S, _LONGEST_WAIT_S = 1.0, 30.0
 _TIMEOUT = httpx.Timeout(900.0, connect=10.0)
@@ -52,7 +55,7 @@ def warm(path: Path, url: str, at_once: int, api_key: str | None, *, as_json: bo
     """Send every line, tell the counts; exit code 1 when one failed."""
     lines = read(path)
     headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
-    with TerminalProgress() as progress:
+    with TerminalProgress(quiet=as_json) as progress:
         lane = progress.lane()
         lane.start(f"{len(lines):,} requests to {url}", len(lines))
         found = asyncio.run(send(lines, url, at_once, headers, lane))
@@ -78,21 +81,17 @@ def warm(path: Path, url: str, at_once: int, api_key: str | None, *, as_json: bo
 
 def read(path: Path) -> list[Line]:
     """The requests of a file; raises `HansomError` where it cannot be read or is empty."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise HansomError(f"{path} cannot be read: {error}") from error
-    # Not splitlines(): a JSON string may hold the other ends of line that Unicode has.
-    lines = [one for one in enumerate(text.split("\n"), 1) if one[1].strip()]
+    lines = [*text_file.lines(text_file.read(path))]
     if not lines:
         raise HansomError(f"{path} has no lines.")
     return [request(number, line.strip()) for number, line in lines]
 
 
 def request(number: int, line: str) -> Line:
-    """A line as a chat request: an OpenAI body, an object with a `prompt`, a JSON string, or text.
+    """Make a chat request of a line.
 
-    The model is `auto` and the temperature 0 where the line does not say; nothing is streamed.
+    It is an OpenAI body, a line of OpenAI's batch files, an object with a `prompt`, a JSON string,
+    or text. The model is `auto` and the temperature 0 where it does not say; nothing is streamed.
     """
     given: object = line
     if line[0] in '{"':
@@ -104,6 +103,10 @@ def request(number: int, line: str) -> Line:
     if isinstance(given, str):
         given = {"prompt": given}
     assert isinstance(given, dict)
+    if isinstance(body := given.get("body"), dict):
+        if (where := given.get("url", _CHAT)) != _CHAT:
+            return Line(number, {}, f"{where} is not asked, only {_CHAT}")
+        given = body
     body = {
         name: value for name, value in given.items() if name not in ("stream_options", "stream")
     }
@@ -127,7 +130,7 @@ async def send(
         try:
             await client.get("/readyz")
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise HansomError(f"Nothing answers at {url}. Is `hansom serve` running?") from error
+            raise silent(url, error) from error
 
         async def one(line: Line) -> Outcome:
             async with places:
@@ -143,9 +146,9 @@ async def _outcome(client: httpx.AsyncClient, line: Line) -> Outcome:
         return Outcome(line.number, FAILED, line.error)
     for left in reversed(range(_TRIES)):
         try:
-            answer = await client.post("/v1/chat/completions", json=line.body)
+            answer = await client.post(_CHAT, json=line.body)
         except httpx.HTTPError as error:
-            return Outcome(line.number, FAILED, f"no answer: {error!r}")
+            return Outcome(line.number, FAILED, f"no answer: {reason(error)}")
         if answer.status_code == 429 and left:
             await asyncio.sleep(_wait_s(answer.headers.get("retry-after", "")))
             continue

@@ -1,6 +1,6 @@
 """`hansom cluster check`: which tier lands on which node type, how many nodes, what they cost.
 
-Nothing is asked of a cloud or of Ray: the answer is `autoscale.nodes` on the files alone.
+No cloud and no cluster is asked: Ray's own code reads the file, and `autoscale.nodes` counts.
 Exit code 1 where something will not work; a note is worth knowing and stops nothing.
 """
 
@@ -12,11 +12,12 @@ from typing import Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from autoscale.nodes import needs, per_node, usd_per_hour
 from cli.cluster_file import read_cluster
 from cli.cluster_problems import Checked, examine
+from cli.tables import show_table, terminal
 from core.machines import load_machines
 from core.settings import Tier, load
 
@@ -28,7 +29,7 @@ def check(cluster: Path, config: Path, nodes: Path, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(as_dict(checked)))
     else:
-        _show(checked, Console())
+        _show(checked, terminal())
     raise typer.Exit(int(bool(checked.problems)))
 
 
@@ -85,19 +86,20 @@ def _show(checked: Checked, console: Console) -> None:
             ", ".join(told["at_max"]) or "[red]nothing[/]",
             ", ".join(str(told["per_node"][name]) for name in told["at_max"]),
         )
-    console.print(tiers)
-    nodes = Table("node type", "machine", "USD/h", "at min", "at max", "max_workers")
+    show_table(tiers, console)
+    right = (Column(name, justify="right") for name in ("price", "at min", "at max", "max_workers"))
+    nodes = Table("node type", "machine", *right)
     for type in checked.cluster.types:
         counts = (checked.least.count(type.name), checked.most.count(type.name))
         limit = "head" if type.head else str(type.max_workers)
-        price = "?" if type.usd_per_hour is None else f"{type.usd_per_hour:.2f}"
+        price = "?" if type.usd_per_hour is None else f"{type.usd_per_hour:.2f} USD/h"
         nodes.add_row(type.name, type.machine or "", price, *map(str, counts), limit)
     least, most = (
         usd_per_hour(fleet, checked.cluster.types) for fleet in (checked.least, checked.most)
     )
     if least is not None and most is not None:
         nodes.add_row("[bold]together[/]", "", "", f"{least:.2f} USD/h", f"{most:.2f} USD/h", "")
-    console.print(nodes)
+    show_table(nodes, console)
     for problem in checked.problems:
         console.print(f"[red]problem:[/] {escape(problem.what)}\n  {escape(problem.advice)}")
     for note in checked.notes:

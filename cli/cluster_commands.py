@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
-from cli.options import AsJson, Config
+from cli.command import Commands
+from cli.options import DEFAULT_MACHINES, FILE, SHIPPED, AsJson, Machines
 
-cluster = typer.Typer(no_args_is_help=True, help="The nodes that a cluster file makes.")
+cluster = Commands("Check the nodes that a cluster file makes.")
 
 
 @cluster.callback()
@@ -18,15 +19,35 @@ def together() -> None:
 @cluster.command("check")
 def check_command(
     file: Annotated[
-        Path, typer.Option("--cluster", help="A cluster file of `ray up`, or a RayService.")
-    ] = Path("cluster.yaml"),
-    nodes: Annotated[Path, typer.Option(help="The table of machines and their prices.")] = Path(
-        "config/nodes.yaml"
-    ),
-    config: Config = Path("config/gpu.yaml"),
+        Path | None,
+        typer.Option(
+            "--cluster",
+            metavar=FILE,
+            help="A cluster file of `ray up`, or a RayService.",
+            show_default="cluster.yaml of this folder, else the shipped one",
+        ),
+    ] = None,
+    nodes: Machines = DEFAULT_MACHINES,
+    config: Annotated[
+        Path,
+        typer.Option(
+            "--config",
+            "-c",
+            metavar=FILE,
+            envvar="HANSOM_CONFIG",
+            help="The settings file.",
+            show_default="the shipped gpu.yaml",
+        ),
+    ] = SHIPPED / "gpu.yaml",
     as_json: AsJson = False,
 ) -> None:
-    """Which tier lands on which node type, how many nodes that takes, what an hour costs."""
+    """Show where each tier lands, and what an hour costs.
+
+    Which node type, how many nodes that takes, and what is wrong.
+    """
     from cli.cluster import check
 
-    check(file, config, nodes, as_json=as_json)
+    own = Path("cluster.yaml")
+    check(
+        file or (own if own.exists() else SHIPPED / "cluster.yaml"), config, nodes, as_json=as_json
+    )

@@ -1,8 +1,9 @@
-"""The node types of a cluster file: `ray up`'s format, or a RayService manifest of KubeRay.
+"""The node types of a cluster file: `ray up`'s format, or a KubeRay manifest.
 
-Promises: `read_cluster` returns what `autoscale.nodes` counts with, priced by the table of
-machines, or raises a `SettingsError` that names what is missing.
-Not covered: everything else in the file; `ray up` and KubeRay check it themselves.
+Promises: `read_cluster` returns what `autoscale.nodes` counts with, as Ray reads the file
+(`deployments.ray_cluster`) and priced by the table of machines, or raises a `SettingsError` that
+names the place in the file and what is wrong.
+Not covered: what is in a manifest besides its groups; KubeRay checks it.
 """
 
 from collections import Counter
@@ -11,13 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from autoscale.nodes import NodeType
 from core.errors import SettingsError
+from core.files import missing
 from core.machines import Machine, MachineTable
+from core.yaml_file import load
+from deployments.ray_cluster import kuberay, launcher
 
 _MACHINE_KEYS = ("InstanceType", "machineType")  # AWS's and Google's names for it
+_KINDS = ("RayService", "RayCluster")
+_WANTED = "neither a cluster file of `ray up` nor a RayService or RayCluster"
 _MACHINE_LABEL = "node.kubernetes.io/instance-type"
 
 
@@ -32,45 +36,51 @@ class Cluster:
 
 def read_cluster(path: Path, table: MachineTable) -> Cluster:
     """The cluster in `path`; raises `SettingsError`."""
+    raw = load(path)
+    if not isinstance(raw, dict):
+        raise SettingsError(path, [f"{_WANTED}: it is no mapping"])
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SettingsError(path, [f"cannot be read: {error}"]) from error
-    try:
-        return _parsed(raw, table)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        what = f"has no {error}" if isinstance(error, KeyError) else str(error)
-        wanted = "neither a cluster file of `ray up` nor a RayService"
-        raise SettingsError(path, [f"{wanted}: {what}"]) from error
+        return _kuberay(path, raw, table) if raw.get("kind") in _KINDS else _up(path, raw, table)
+    except ValueError as error:
+        raise SettingsError(path, [str(error)]) from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise SettingsError(path, [f"{_WANTED}: {missing(error)}"]) from error
 
 
-def _parsed(raw: Any, table: MachineTable) -> Cluster:
-    if raw.get("kind") == "RayService":
-        return _kuberay(raw["spec"]["rayClusterConfig"], table)
-    idle_timeout_s = 60.0 * raw.get("idle_timeout_minutes", 5)
-    if raw["provider"]["type"] == "local":
-        types = _hosts(raw["provider"], table)
-    else:
-        types = _node_types(raw, table)
-    most = raw.get("max_workers", sum(type.max_workers for type in types))
-    return Cluster(types, most, idle_timeout_s)
+def _up(path: Path, raw: Any, table: MachineTable) -> Cluster:
+    config = launcher(path, raw)
+    local = config["provider"]["type"] == "local"
+    types = _hosts(config["provider"], table) if local else _node_types(config, table)
+    return Cluster(types, config["max_workers"], 60.0 * config["idle_timeout_minutes"])
 
 
-def _node_types(raw: Any, table: MachineTable) -> tuple[NodeType, ...]:
-    """`available_node_types`, as Ray fills in what is left out."""
+def _node_types(config: Any, table: MachineTable) -> tuple[NodeType, ...]:
+    """`available_node_types`; of `resources` that are left out, what the machine has."""
     found = []
-    for name, node in raw["available_node_types"].items():
-        config = node.get("node_config") or {}
-        machine = next((config[key] for key in _MACHINE_KEYS if key in config), None)
-        least = node.get("min_workers", 0)
-        most = node.get("max_workers", raw.get("max_workers", 0))
-        head = name == raw["head_node_type"]
-        found.append(_priced(name, node["resources"], (least, most), machine, table, head=head))
+    for name, node in config["available_node_types"].items():
+        machine = _machine(node["node_config"])
+        resources = node["resources"]
+        if not resources:
+            if machine not in table.machines:
+                raise ValueError(
+                    f"available_node_types.{name}.resources is missing, and the table of machines "
+                    f"does not have {machine or 'its machine'}"
+                )
+            resources = _resources(table.machines[machine])
+        bounds = node["min_workers"], node["max_workers"]
+        head = name == config["head_node_type"]
+        found.append(_priced(name, resources, bounds, machine, table, head=head))
     return tuple(found)
+
+
+def _machine(node_config: Any) -> str:
+    return next((node_config[key] for key in _MACHINE_KEYS if key in node_config), "")
 
 
 def _hosts(provider: Any, table: MachineTable) -> tuple[NodeType, ...]:
     """On-premise: hosts of one kind are a node type; all of them are there all the time."""
+    if "worker_ips" not in provider:
+        raise ValueError("provider.worker_ips is missing: a coordinator's hosts are not counted")
     kinds = Counter(_kind(host, table) for host in provider["worker_ips"])
     head = table.machines[_kind(provider["head_ip"], table)]
     types = [_priced("head", _resources(head), (0, 0), _kind(provider["head_ip"], table), table,
@@ -92,28 +102,21 @@ def _resources(machine: Machine) -> dict[str, float]:
     return {"CPU": machine.cpus, **gpus, **machine.resources}
 
 
-def _kuberay(spec: Any, table: MachineTable) -> Cluster:
-    """Worker groups; Kubernetes' amounts are whole CPUs and GPUs here, as Ray reads limits."""
-    groups = [("head", spec["headGroupSpec"], (0, 0))]
-    for group in spec["workerGroupSpecs"]:
-        bounds = (group.get("minReplicas", 0), group["maxReplicas"])
-        groups.append((group["groupName"], group, bounds))
-    types = tuple(
-        _priced(name, _pod_resources(group), bounds, _pod_machine(group), table, head=not place)
-        for place, (name, group, bounds) in enumerate(groups)
-    )
-    idle_s = spec.get("autoscalerOptions", {}).get("idleTimeoutSeconds", 60)
-    return Cluster(types, sum(type.max_workers for type in types), float(idle_s))
-
-
-def _pod_resources(group: Any) -> dict[str, float]:
-    """A pod's limits, which `rayStartParams` go before."""
-    limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
-    given = group.get("rayStartParams", {})
-    custom = yaml.safe_load(str(given.get("resources", "{}")).strip("'\"").replace("\\", ""))
-    gpus = float(given.get("num-gpus", limits.get("nvidia.com/gpu", 0)))
-    cpus = float(given.get("num-cpus", limits.get("cpu", 0)))
-    return {"CPU": cpus, **({"GPU": gpus} if gpus else {}), **custom}
+def _kuberay(path: Path, raw: Any, table: MachineTable) -> Cluster:
+    """The head and the worker groups, with the bounds and resources that Ray derives of them."""
+    config = kuberay(path, raw)
+    spec = raw["spec"] if raw["kind"] == "RayCluster" else raw["spec"]["rayClusterConfig"]
+    groups = [spec["headGroupSpec"], *spec["workerGroupSpecs"]]
+    if len(groups) != len(config["available_node_types"]):
+        raise ValueError("workerGroupSpecs: two groups have the same groupName")
+    types = []
+    for (name, node), group in zip(config["available_node_types"].items(), groups, strict=True):
+        # No memory: the tiers say nothing of what they take.
+        resources = {key: much for key, much in node["resources"].items() if key != "memory"}
+        bounds, head = (node["min_workers"], node["max_workers"]), name == config["head_node_type"]
+        named = "head" if head else name
+        types.append(_priced(named, resources, bounds, _pod_machine(group), table, head=head))
+    return Cluster(tuple(types), config["max_workers"], 60.0 * config["idle_timeout_minutes"])
 
 
 def _pod_machine(group: Any) -> str | None:
@@ -137,7 +140,7 @@ def _priced(
         {key: float(amount) for key, amount in resources.items()},
         *bounds,
         head=head,
-        machine=machine,
+        machine=machine or None,
         usd_per_hour=known.usd_per_hour if known else None,
         gpu_memory_gib=known.gpus.memory_gib if known and known.gpus else None,
     )

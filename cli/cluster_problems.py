@@ -2,7 +2,7 @@
 
 Promises: pure; each problem names the part, the numbers and what to do. `examine` is what
 `hansom cluster check` prints.
-Not covered: what Ray or a cloud refuses by itself.
+Not covered: what Ray refuses (`deployments.ray_cluster`), and what only a cloud knows.
 """
 
 from collections.abc import Iterator, Sequence

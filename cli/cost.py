@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from cli import cost_print
+from cli import cost_print, usage
 from cli.cost_inputs import (
     Asked,
     Input,
@@ -22,10 +22,11 @@ from cli.cost_inputs import (
     version_at,
 )
 from cli.ledger import open_store
-from cli.options import DEFAULT_CONFIG
+from cli.usage import UsageError
 from core.errors import HansomError
 from core.prices import ApiVersion, HostedVersion, PriceTable, Version, load_prices
 from core.settings import load
+from core.shipped import shipped
 from ledger.break_even import BreakEven, break_even
 from ledger.cost import Cost, Workload, cost
 from ledger.cost_share import shares
@@ -34,7 +35,6 @@ from ledger.span import parse
 from ledger.tornado import Swing, tornado
 from ledger.usage_query import Observed, observe
 
-DEFAULT_PRICES = Path("config/prices.yaml")
 _DAY_S = 86_400
 _MICROS = 1_000_000
 
@@ -154,7 +154,7 @@ def from_ledger(
     """What the ledger's own load costs a day, and each tenant's share of self-hosted tiers."""
     asked, settings, now_s = asked.checked(), load(config), time.time()
     if hours is not None and not hours > 0:
-        raise HansomError(f"--hours must be above 0 (got {hours:g}).")
+        raise UsageError(f"--hours: must be above 0 (got {hours:g}).")
     table, wall_s = _table(prices, config), _moment(day)
     seen = observe(open_store(config), None if hours is None else now_s - hours * 3600, now_s)
     if seen is None:
@@ -258,13 +258,12 @@ def _draw(answer: Answer, path: Path) -> None:
 
 def _table(prices: Path | None, config: Path) -> PriceTable:
     """The table that is named here, else by the settings, else the shipped one."""
-    if prices is None and (config != DEFAULT_CONFIG or config.exists()):
-        prices = load(config).prices
-    return load_prices(prices or DEFAULT_PRICES)
+    return load_prices(prices or load(config).prices or shipped("prices.yaml"))
 
 
 def _moment(day: str | None) -> float:
-    return time.time() if day is None else parse(day)
+    with usage.options():
+        return time.time() if day is None else parse(day)
 
 
 def _number(value: Fraction | None) -> float | None:

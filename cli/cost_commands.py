@@ -8,57 +8,65 @@ from typing import Annotated
 
 import typer
 
-from cli.options import DEFAULT_CONFIG, AsJson, Config
-from core.errors import HansomError
+from cli.options import DEFAULT_CONFIG, FILE, AsJson, Config, Hours, Plot
+from cli.usage import UsageError
 
 Prices = Annotated[
     Path | None,
-    typer.Option(help="Another price table than the settings' `prices`, or config/prices.yaml."),
+    typer.Option(
+        metavar=FILE, help="Another price table than the settings' `prices`, or the shipped one."
+    ),
 ]
+MOST = 1e12
 Day = Annotated[str | None, typer.Option(help="Prices of this UTC day; today's if left out.")]
 
 
 def cost_command(
     model: Annotated[str | None, typer.Option(help="A model of the price table.")] = None,
-    requests_per_day: Annotated[float | None, typer.Option(help="1,000,000 if left out.")] = None,
+    requests_per_day: Annotated[
+        float | None, typer.Option(min=0, max=MOST, help="1,000,000 if left out.")
+    ] = None,
     input_tokens: Annotated[
-        float | None, typer.Option(help="Mean prompt tokens; 500 if left out.")
+        float | None, typer.Option(min=0, max=MOST, help="Mean prompt tokens; 500 if left out.")
     ] = None,
     output_tokens: Annotated[
-        float | None, typer.Option(help="Mean output tokens; 200 if left out.")
+        float | None, typer.Option(min=0, max=MOST, help="Mean output tokens; 200 if left out.")
     ] = None,
     cached_share: Annotated[
-        float | None, typer.Option(help="Share of the prompt from a prefix cache.")
+        float | None, typer.Option(min=0, max=1, help="Share of the prompt from a prefix cache.")
     ] = None,
     hit_rate: Annotated[
-        float | None, typer.Option(help="Share of requests that a cache answers.")
+        float | None, typer.Option(min=0, max=1, help="Share of requests that a cache answers.")
     ] = None,
-    retries: Annotated[float | None, typer.Option(help="Further attempts per request.")] = None,
+    retries: Annotated[
+        float | None, typer.Option(min=0, max=1000, help="Further attempts per request.")
+    ] = None,
     utilisation: Annotated[
-        float | None, typer.Option(help="Share of the paid GPU-hours that is used.")
+        float | None, typer.Option(min=0, max=1, help="Share of the paid GPU-hours that is used.")
     ] = None,
     engineering: Annotated[
-        float | None, typer.Option(help="USD a month for the people of a self-hosted model.")
+        float | None,
+        typer.Option(min=0, max=MOST, help="USD a month for the people of a self-hosted model."),
     ] = None,
     min_replicas: Annotated[
-        int | None, typer.Option(help="Replicas of a self-hosted model that always run.")
+        int | None,
+        typer.Option(min=1, max=1_000_000, help="Replicas of a self-hosted model that always run."),
     ] = None,
     against: Annotated[str | None, typer.Option(help="Break-even against this model only.")] = None,
     from_ledger: Annotated[
         bool, typer.Option("--from-ledger", help="Take load, hit rate and mix from the ledger.")
     ] = False,
-    hours: Annotated[
-        float | None, typer.Option(help="Only the ledger's last so many hours.")
-    ] = None,
-    plot: Annotated[
-        Path | None, typer.Option(help="Draw the levers as a tornado: .svg or .png.")
-    ] = None,
+    hours: Hours = None,
+    plot: Plot = None,
     day: Day = None,
     prices: Prices = None,
     config: Config = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
-    """Cost for each request, day and month; break-even with self-hosting; what would change it."""
+    """Compute what a workload costs, and what would change it.
+
+    For each request, day and month, with the break-even with self-hosting.
+    """
     from cli import cost
     from cli.cost_inputs import Asked
 
@@ -69,19 +77,19 @@ def cost_command(
     if from_ledger:
         fixed = (model, input_tokens, output_tokens, cached_share)
         if any(one is not None for one in fixed):
-            raise HansomError(
+            raise UsageError(
                 "--from-ledger has its models and tokens from the ledger: leave out --model, "
                 "--input-tokens, --output-tokens and --cached-share."
             )
         cost.from_ledger(asked, hours, against, prices, day, config, plot=plot, as_json=as_json)
         return
     if hours is not None:
-        raise HansomError("--hours is for --from-ledger.")
+        raise UsageError("--hours is for --from-ledger.")
     if model is not None:
         cost.one_model(asked, model, against, prices, day, config, plot=plot, as_json=as_json)
         return
     if plot is not None or against is not None:
-        raise HansomError("--plot and --against need --model or --from-ledger.")
+        raise UsageError("--plot and --against need --model or --from-ledger.")
     cost.every_model(asked, prices, day, config, as_json=as_json)
 
 
@@ -95,7 +103,10 @@ def reprice_command(
     config: Config = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
-    """Recorded cost against the price table's, by model and day; no line is changed."""
+    """Compare recorded cost with the price table's.
+
+    By model and day; no line is changed.
+    """
     from cli.ledger_reprice import show
 
     show(config, since, until, as_of, prices, as_json=as_json)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from cli.usage import UsageError
 from core.errors import HansomError
 from core.prices import ApiVersion, HostedVersion, NoPrice, PriceTable, Version
 from core.settings import Settings, Tier
@@ -54,7 +55,7 @@ class Asked:
         for name in ("input_tokens", "output_tokens", "retries", "engineering_usd_per_month"):
             _within(name, getattr(self, name))
         if self.min_replicas is not None and self.min_replicas < 1:
-            raise HansomError(f"--min-replicas must be 1 or more (got {self.min_replicas}).")
+            raise UsageError(f"--min-replicas must be 1 or more (got {self.min_replicas}).")
         return self
 
     def changed(self, rates: Version) -> Version:
@@ -96,7 +97,7 @@ def for_model(asked: Asked, model: str, rates: Version) -> Reckoned:
     hits = _chosen(asked.hit_rate, 0, _NONE)
     retries = _chosen(asked.retries, 0, _NONE)
     if prompt[0] + answer[0] == 0:
-        raise HansomError("A request needs tokens: give --input-tokens or --output-tokens.")
+        raise UsageError("A request needs tokens: give --input-tokens or --output-tokens.")
     rates = asked.changed(rates)
     tokens = Tokens(prompt[0], answer[0], prompt[0] * cached[0])
     part = Part(model, rates, tokens, min_replicas=asked.min_replicas or 1)
@@ -221,11 +222,11 @@ def _within(
         return
     option = f"--{name.replace('_', '-')}"
     if above is not None and not above < value < float("inf"):
-        raise HansomError(f"{option} must be above {above:g} (got {value:g}).")
+        raise UsageError(f"{option} must be above {above:g} (got {value:g}).")
     if not 0 <= value < float("inf"):
-        raise HansomError(f"{option} must be 0 or more (got {value:g}).")
+        raise UsageError(f"{option} must be 0 or more (got {value:g}).")
     if most is not None and value > most:
-        raise HansomError(f"{option} must be at most {most:g} (got {value:g}).")
+        raise UsageError(f"{option} must be at most {most:g} (got {value:g}).")
 
 
 def _hours(span_s: float) -> str:

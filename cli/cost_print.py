@@ -8,12 +8,12 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from cli.cost_inputs import Input
-from core.money import usd
+from cli.tables import show_table, terminal
+from core.money import DAYS_PER_MONTH, usd
 from ledger.cost import Cost, PartCost
 from ledger.tornado import Swing
 
-_LEAST_WIDTH = 118
-_MONTH = "A month is 30 days."
+_MONTH = f"A month is {DAYS_PER_MONTH} days."
 _BAR = 10
 
 
@@ -55,11 +55,13 @@ def swing_dict(swing: Swing) -> dict[str, Any]:
 
 def models(rows: Sequence[tuple[str, str, str, Cost]], inputs: Sequence[Input]) -> None:
     """A table of models: name, source, price version and cost of each."""
-    table = Table("model", "USD/request", "USD/day", "USD/month", "source", title="Cost by model")
+    table = Table(
+        "model", *_right("a request", "a day", "a month"), "source", title="Cost by model"
+    )
     for name, source, _, made in rows:
         table.add_row(name, *_totals(made), source)
-    console = _console()
-    console.print(table)
+    console = terminal()
+    show_table(table, console)
     _print_inputs(console, inputs)
     console.print(
         f"[dim]{_MONTH} Self-hosted rows: whole replicas, paid day and night, with engineering. "
@@ -76,10 +78,10 @@ def answer(
     shares: Mapping[str, Mapping[str, int]],
 ) -> None:
     """All tables of one workload."""
-    console = _console()
-    table = Table("USD/request", "USD/day", "USD/month", title=f"Cost: {title}")
+    console = terminal()
+    table = Table(*_right("a request", "a day", "a month"), title=f"Cost: {title}")
     table.add_row(*_totals(made))
-    console.print(table)
+    show_table(table, console)
     _print_inputs(console, inputs)
     _print_fleets(console, made)
     _print_even(console, even)
@@ -93,7 +95,7 @@ def answer(
 
 def _totals(made: Cost) -> tuple[str, str, str]:
     return (
-        f"{float(made.usd_per_request):.6f}",
+        f"{float(made.usd_per_request):.6f} USD",
         _money(made.usd_per_day),
         _money(made.usd_per_month),
     )
@@ -103,7 +105,7 @@ def _print_inputs(console: Console, inputs: Sequence[Input]) -> None:
     table = Table("input", "value", "source", title="What it rests on")
     for one in inputs:
         table.add_row(one.name, one.value, one.source)
-    console.print(table)
+    show_table(table, console)
 
 
 def _print_fleets(console: Console, made: Cost) -> None:
@@ -111,8 +113,8 @@ def _print_fleets(console: Console, made: Cost) -> None:
     if not parts:
         return
     table = Table(
-        "model", "replicas", "GPUs", "GPU-hours/day used", "paid", "idle", "GPU USD/day",
-        "engineering USD/day", title="Self-hosted",
+        "model", *_right("replicas", "GPUs", "GPU-hours/day used", "paid", "idle", "GPUs a day",
+        "engineering a day"), title="Self-hosted",
     )  # fmt: skip
     for model, fleet in parts:
         table.add_row(
@@ -125,15 +127,16 @@ def _print_fleets(console: Console, made: Cost) -> None:
             _money(fleet.gpu_usd_per_day),
             _money(fleet.engineering_usd_per_day),
         )
-    console.print(table)
+    show_table(table, console)
 
 
 def _print_even(console: Console, even: Sequence[Mapping[str, Any]]) -> None:
     if not even:
         return
     table = Table(
-        "API", "self-hosted", "requests/day", "tokens/day", "USD/day", "for good from", "why",
-        title="Break-even: self-hosted is no dearer from",
+        "API", "self-hosted",
+        *_right("requests/day", "tokens/day", "cost a day", "always cheaper above"),
+        "why", title="Break-even volume",
     )  # fmt: skip
     for one in even:
         table.add_row(
@@ -141,16 +144,16 @@ def _print_even(console: Console, even: Sequence[Mapping[str, Any]]) -> None:
             one["self_hosted"],
             _volume(one["requests_per_day"]),
             _volume(one["tokens_per_day"]),
-            "–" if one["usd_per_day"] is None else f"{one['usd_per_day']:,.2f}",
+            "–" if one["usd_per_day"] is None else f"{one['usd_per_day']:,.2f} USD",
             _volume(one["for_good_requests_per_day"]),
             one["reason"],
         )
-    console.print(table)
+    show_table(table, console)
 
 
 def _print_swings(console: Console, swings: Sequence[Swing]) -> None:
-    names = ("lever", "low", "USD/day", "now", "high", "USD/day", "")
-    table = Table(*(Column(name, overflow="fold") for name in names), title="What-if")
+    amounts = _right("a day at low", "a day at high")
+    table = Table("lever", "low", amounts[0], "now", "high", amounts[1], "", title="What-if")
     sources = Table("lever", "source", title="Where its ends come from")
     widest = max((swing.width_usd_per_day for swing in swings), default=Fraction(0)) or Fraction(1)
     for swing in swings:
@@ -164,26 +167,28 @@ def _print_swings(console: Console, swings: Sequence[Swing]) -> None:
             "█" * round(_BAR * swing.width_usd_per_day / widest),
         )
         sources.add_row(swing.name, swing.source)
-    console.print(table)
-    console.print(sources)
+    show_table(table, console)
+    show_table(sources, console)
 
 
 def _print_shares(console: Console, shares: Mapping[str, Mapping[str, int]]) -> None:
     for tier, tenants in shares.items():
-        table = Table("tenant", "USD", title=f"Tier {tier}: the bill of this time by GPU-seconds")
+        table = Table(
+            "tenant", *_right("share"), title=f"Tier {tier}: the bill of this time by GPU-seconds"
+        )
         for tenant, micros in sorted(tenants.items(), key=lambda one: (-one[1], one[0])):
-            table.add_row(tenant, usd(micros))
-        console.print(table)
+            table.add_row(tenant, f"{usd(micros)} USD")
+        show_table(table, console)
 
 
 def _money(value: Fraction) -> str:
-    return f"{float(value):,.2f}"
+    return f"{float(value):,.2f} USD"
+
+
+def _right(*names: str) -> list[Column]:
+    """Columns of amounts, which are never folded."""
+    return [Column(name, justify="right") for name in names]
 
 
 def _volume(value: float | None) -> str:
     return "never" if value is None else f"{value:,.0f}"
-
-
-def _console() -> Console:
-    """At least as wide as the tables are: a folded amount cannot be read or searched."""
-    return Console(width=max(Console().width, _LEAST_WIDTH))

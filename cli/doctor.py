@@ -11,6 +11,7 @@ other nodes of a cluster (run it there), and the hashes of prepared weights (siz
 import dataclasses
 import errno
 import importlib.util
+import json
 import os
 import platform
 import shutil
@@ -21,13 +22,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+import typer
 from rich.markup import escape
 from rich.table import Table
 
 from autoscale.fit import GIB_BYTES, fit, model_bytes, sizable
 from cli.doctor_net import free_port, ping_redis
 from cli.doctor_weights import prepared_bytes
+from cli.tables import show_table
+from core.errors import HansomError
 from core.settings import Accelerator, PathSource, Settings, Tier, VllmEngine
+from deployments import environment
 
 PYTHON = (3, 11)
 BASE_MEMORY_GIB = 3.0  # Ray's own processes, the gateway, the router and the ledger
@@ -58,6 +63,8 @@ def run_checks(settings: Settings, home: Path) -> tuple[Check, ...]:
         check_server_port(settings),
         check_serve_ports(settings),
         check_haproxy(),
+        check_open_files(),
+        check_cpu_libraries(settings),
         check_redis(settings.cache.redis_url),
         check_gpus(settings.tiers),
         *(check_weights(tier, home) for tier in settings.tiers if tier.engine.kind == "vllm"),
@@ -68,6 +75,15 @@ def run_checks(settings: Settings, home: Path) -> tuple[Check, ...]:
 def exit_code(checks: Sequence[Check]) -> int:
     """1 when something required is missing, else 0."""
     return int(any(check.ok is False for check in checks))
+
+
+def show(checks: Sequence[Check], *, as_json: bool) -> None:
+    """Print the checks; exits with 1 where something required is missing."""
+    if as_json:
+        typer.echo(json.dumps(as_dicts(checks)))
+    else:
+        show_table(table(checks))
+    raise typer.Exit(exit_code(checks))
 
 
 def as_dicts(checks: Sequence[Check]) -> list[dict[str, object]]:
@@ -102,7 +118,9 @@ def check_memory(settings: Settings, home: Path) -> Check:
     if total_gib < needed_gib:
         return Check("memory", False, found, "use smaller models, fewer tiers or more memory")
     if free_gib < needed_gib:
-        return Check("memory", None, found, "end other programs, or swap and the OOM killer decide")
+        return Check(
+            "memory", None, found, "free memory, or the machine may swap or kill processes"
+        )
     return Check("memory", True, found)
 
 
@@ -150,6 +168,26 @@ def check_haproxy() -> Check:
     if program is None or not os.access(program, os.X_OK):
         return Check("haproxy", False, program or "no haproxy found", "run `make install`")
     return Check("haproxy", True, program)
+
+
+def check_open_files() -> Check:
+    """HAProxy ends at its start where too few may be open."""
+    try:
+        hard = environment.open_files()
+    except HansomError as error:
+        found, _, advice = str(error).partition(": ")
+        return Check("open files", False, found, advice)
+    return Check("open files", True, "no limit" if hard < 0 else f"{hard:,} a process")
+
+
+def check_cpu_libraries(settings: Settings) -> Check:
+    """What vLLM's CPU build needs of the system."""
+    try:
+        environment.cpu_libraries(settings)
+    except HansomError as error:
+        found, _, advice = str(error).partition(": ")
+        return Check("libraries", False, found, advice)
+    return Check("libraries", True, "all that the engines need")
 
 
 def check_redis(url: str | None) -> Check:

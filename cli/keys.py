@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from cli.cache_redis import run, url_of
 from core.accounts import Budget, Rules
+from core.allowed import allowed
 from core.errors import HansomError
 from core.settings import Settings
 from ledger.keys import Key, new_key, revoked, rotated
@@ -61,9 +62,9 @@ class Wanted:
             budgets = [Budget.read(words, "hard") for words in self.hard]
             budgets += [Budget.read(words, "soft") for words in self.soft]
         except ValidationError as error:
-            raise typer.BadParameter(error.errors()[0]["msg"]) from error
+            raise typer.BadParameter(allowed(error.errors()[0])) from None
         except ValueError as error:
-            raise typer.BadParameter(str(error)) from error
+            raise typer.BadParameter(str(error)) from None
         return Rules(
             budgets=tuple(budgets),
             requests_per_minute=self.requests_per_minute,

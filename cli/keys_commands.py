@@ -4,10 +4,12 @@ from typing import Annotated
 
 import typer
 
+from cli.command import Commands
 from cli.options import DEFAULT_CONFIG, AsJson, Config
 
-keys = typer.Typer(no_args_is_help=True, help="Virtual keys: who may ask, and how much.")
+keys = Commands("Make and end virtual keys: who may ask, and how much.")
 
+MOST = 1_000_000_000
 Which = Annotated[str, typer.Argument(help="A key's id, or its name if no other has it.")]
 
 
@@ -18,7 +20,8 @@ def create_command(
     team: Annotated[str, typer.Option(help="Of the tenant; no header changes it.")] = "",
     tag: Annotated[list[str], typer.Option(help="On every request of the key; may repeat.")] = [],  # noqa: B006
     expires_days: Annotated[
-        float | None, typer.Option(min=0, help="How long it works; for ever if left out.")
+        float | None,
+        typer.Option(min=0, max=36_500, help="How many days it works; for ever if left out."),
     ] = None,
     budget: Annotated[
         list[str], typer.Option(help="Hard: `10 USD/day`, `2000000 tokens/month`; may repeat.")
@@ -26,15 +29,19 @@ def create_command(
     soft: Annotated[
         list[str], typer.Option(help="Only told when it is exceeded; may repeat.")
     ] = [],  # noqa: B006
-    requests_per_minute: Annotated[int | None, typer.Option(min=1, help="Requests.")] = None,
-    tokens_per_minute: Annotated[
-        int | None, typer.Option(min=1, help="Tokens, in and out.")
+    requests_per_minute: Annotated[
+        int | None, typer.Option(min=1, max=MOST, help="Requests.")
     ] = None,
-    concurrency: Annotated[int | None, typer.Option(min=1, help="Requests open at once.")] = None,
+    tokens_per_minute: Annotated[
+        int | None, typer.Option(min=1, max=MOST, help="Tokens, in and out.")
+    ] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, max=MOST, help="Requests open at once.")
+    ] = None,
     config: Config = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
-    """Make a key and print its secret, which nobody can print again."""
+    """Make a key and print its secret, once."""
     from cli.keys import Wanted, create
     from core.settings import load
 
@@ -51,7 +58,7 @@ def list_command(
     config: Config = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
-    """All keys with what their limits have left; never a secret."""
+    """Show all keys and what their limits have left."""
     from cli.keys import show
     from core.settings import load
 
@@ -60,7 +67,7 @@ def list_command(
 
 @keys.command("revoke")
 def revoke_command(key: Which, config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
-    """Make a key useless, within 5 seconds on every gateway and for ever."""
+    """End a key for ever, within 5 seconds everywhere."""
     from cli.keys import revoke
     from core.settings import load
 
@@ -71,12 +78,13 @@ def revoke_command(key: Which, config: Config = DEFAULT_CONFIG, as_json: AsJson 
 def rotate_command(
     key: Which,
     grace: Annotated[
-        float, typer.Option(min=0, help="Seconds for which the old secret works too.")
+        float,
+        typer.Option(min=0, max=31_536_000, help="Seconds for which the old secret works too."),
     ] = 0.0,
     config: Config = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
-    """Give a key a new secret; id, limits and what was spent stay."""
+    """Give a key a new secret; its limits stay."""
     from cli.keys import rotate
     from core.settings import load
 

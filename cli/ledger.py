@@ -6,10 +6,10 @@ from pathlib import Path
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 from sqlalchemy.exc import SQLAlchemyError
 
+from cli.tables import show_table
 from core.errors import HansomError
 from core.money import usd
 from core.settings import load
@@ -20,21 +20,19 @@ from ledger.span import Span
 from ledger.sql_store import SqlStore, Tailed, database_url
 
 _POLL_S = 0.5
-_LEAST_WIDTH = 118
 _COLUMNS = (
-    "time",
     "request",
+    "time",
     "kind",
     "tier",
     "reason",
     "cache",
     "in",
     "out",
-    "USD",
+    "cost",
     "TTFT",
     "ends",
 )
-_MAY_SHRINK = ("request", "reason")  # so that 80 columns never cut an amount
 
 
 def open_store(config: Path) -> SqlStore:
@@ -66,25 +64,25 @@ def _print(lines: list[Tailed], *, as_json: bool, header: bool = True) -> None:
         for tailed in lines:
             typer.echo(json.dumps({"seq": tailed.seq, **msgspec.to_builtins(tailed.line)}))
         return
-    columns = (Column(name, no_wrap=name not in _MAY_SHRINK) for name in _COLUMNS)
+    columns = (Column(name, no_wrap=True) for name in _COLUMNS)
     table = Table(*columns, show_header=header, box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for tailed in lines:
         table.add_row(*_cells(tailed.line))
     if lines:
-        console().print(table)
+        show_table(table)
 
 
 def _cells(line: LedgerLine) -> tuple[str, ...]:
     return (
-        time.strftime("%H:%M:%S", time.localtime(line.created_s)),
         f"{line.request_id[:13]}/{line.attempt}",
+        time.strftime("%H:%M:%S", time.localtime(line.created_s)),
         line.kind.value,
         line.tier,
         line.route_code,
         line.cache,
         str(line.usage.input_tokens),
         str(line.usage.output_tokens),
-        usd(line.cost_usd_micros),
+        f"{usd(line.cost_usd_micros)} USD",
         seconds(line.ttft_s),
         line.error_code or line.outcome.value,
     )
@@ -93,8 +91,3 @@ def _cells(line: LedgerLine) -> tuple[str, ...]:
 def seconds(value: float | None) -> str:
     """A wait for people: milliseconds below a second."""
     return "–" if value is None else f"{value * 1000:.0f} ms" if value < 1 else f"{value:.2f} s"
-
-
-def console() -> Console:
-    """At least as wide as the lines are: a folded table cannot be read or searched."""
-    return Console(width=max(Console().width, _LEAST_WIDTH))

@@ -7,22 +7,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import DEFAULT_CONFIG, AsJson, Config
-from core.errors import HansomError
+from cli import usage
+from cli.command import Commands
+from cli.options import DEFAULT_CONFIG, NEW_FILE, AsJson, Config, Hours
 
 if TYPE_CHECKING:
     from ledger.span import Span
 
-ledger = typer.Typer(no_args_is_help=True, help="What was spent, on what, and what was saved.")
+ledger = Commands("Show what was spent, on what, and what was saved.")
 
 Since = Annotated[
     str | None, typer.Option(help="From this UTC day or moment on, as 2026-11-01 or in ISO 8601.")
 ]
 Until = Annotated[str | None, typer.Option(help="Up to this UTC day or moment, it not included.")]
-Hours = Annotated[float | None, typer.Option(help="Only the last so many hours.")]
 Tenant = Annotated[str | None, typer.Option(help="Only this tenant's, as the ledger names it.")]
 Tag = Annotated[str | None, typer.Option(help="Only requests that have this tag.")]
-Out = Annotated[Path | None, typer.Option(help="A file, written whole or not at all.")]
+Out = Annotated[
+    Path | None, typer.Option(metavar=NEW_FILE, help="Output file (written atomically).")
+]
 
 
 class ReportBy(StrEnum):
@@ -80,8 +82,10 @@ class ExportFormat(StrEnum):
 
 @ledger.command("tail")
 def tail_command(
-    count: Annotated[int, typer.Option("--lines", "-n", help="How many lines.")] = 20,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines come.")] = False,
+    count: Annotated[
+        int, typer.Option("--lines", "-n", min=1, max=1_000_000, help="How many lines.")
+    ] = 20,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow new lines.")] = False,
     tenant: Tenant = None,
     tag: Tag = None,
     form: Annotated[TailFormat, typer.Option("--format", help="For people or machines.")] = (
@@ -90,7 +94,7 @@ def tail_command(
     config: Config = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
-    """The last lines of the ledger, one attempt each."""
+    """Show the last lines, one attempt each."""
     from cli.ledger import tail
 
     wanted = _span(tenant=tenant, tag=tag)
@@ -102,7 +106,14 @@ def report_command(
     since: Since = None,
     until: Until = None,
     hours: Hours = None,
-    by: Annotated[ReportBy | None, typer.Option(help="One row for each of these.")] = None,
+    by: Annotated[
+        ReportBy | None,
+        typer.Option(
+            metavar="GROUP",
+            help="One row for each tenant, key, team, tag, route, tier, model, model-version, "
+            "router-version, prompt-version, price-version, kind, cache, lane or day.",
+        ),
+    ] = None,
     tenant: Tenant = None,
     tag: Tag = None,
     form: Annotated[ReportFormat, typer.Option("--format", help="csv and parquet: rows only.")] = (
@@ -112,7 +123,7 @@ def report_command(
     config: Config = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
-    """Requests, tokens by kind, cost for each answer, savings, hit rates and waits."""
+    """Add up requests, tokens, cost, savings and waits."""
     from cli.ledger_report import report
 
     wanted = _span(since, until, hours, tenant, tag)
@@ -123,7 +134,7 @@ def report_command(
 @ledger.command("export")
 def export_command(
     form: Annotated[ExportFormat, typer.Option("--format", help="What to write.")],
-    out: Annotated[Path, typer.Option(help="A file, or - for stdout.")],
+    out: Annotated[Path, typer.Option(metavar=NEW_FILE, help="A file, or - for stdout.")],
     since: Since = None,
     until: Until = None,
     hours: Hours = None,
@@ -132,7 +143,7 @@ def export_command(
     config: Config = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
-    """All lines with all fields, to a file that is written whole or not at all."""
+    """Write all lines with all fields to a file."""
     from cli.ledger_export import export
 
     wanted = _span(since, until, hours, tenant, tag)
@@ -158,7 +169,10 @@ def diff_command(
     config: Config = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
-    """What changed the cost of a successful answer, between two versions or spans, by cause."""
+    """Explain what changed the cost of an answer, by cause.
+
+    Between two versions or two spans, for each successful answer.
+    """
     from cli.ledger_diff import Asked, diff
 
     wanted = _span(since, until, hours, tenant, tag)
@@ -177,7 +191,5 @@ def _span(
     """What the options mean; what is wrong with them is wrong usage, exit code 2."""
     from ledger.span import span
 
-    try:
+    with usage.options():
         return span(since, until, hours, time.time(), tenant, tag)
-    except HansomError as error:
-        raise typer.BadParameter(error.message) from error

@@ -9,13 +9,14 @@ from pathlib import Path
 import typer
 from rich.table import Column, Table
 
-from cli.ledger import console, open_store
+from cli.ledger import open_store
 from cli.ledger_prices import known_prices
+from cli.tables import show_table, terminal
 from core.errors import HansomError
 from core.money import usd
 from core.settings import load
 from ledger.diff import Diff, Factor, compare
-from ledger.diff_words import WHAT, as_dict, dollars, levels, sentence
+from ledger.diff_words import WHAT, as_dict, levels, sentence
 from ledger.queries_diff import of_spans, of_versions
 from ledger.span import Span, between, week
 
@@ -77,29 +78,29 @@ def diff(config: Path, asked: Asked, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(as_dict(made)))
         return
-    shown = console()
-    shown.print(_sides(made))
-    shown.print(_factors(made))
+    shown = terminal()
+    show_table(_sides(made), shown)
+    show_table(_factors(made), shown)
     shown.print(sentence(made), soft_wrap=True)
 
 
 def _sides(made: Diff) -> Table:
-    numbers = ("requests", "successes", "cost USD", "USD per answer")
+    numbers = ("requests", "successes", "cost", "an answer")
     table = Table("", *(Column(name, justify="right") for name in numbers))
     for side in (made.before, made.after):
         table.add_row(
             side.name,
             f"{side.requests:,}",
             f"{side.successes:,}",
-            usd(round(side.cost_usd_micros)),
-            dollars(float(side.per_answer_usd_micros)),
+            f"{usd(round(side.cost_usd_micros))} USD",
+            f"{float(side.per_answer_usd_micros) / 1e6:.8f} USD",
         )
     return table
 
 
 def _factors(made: Diff) -> Table:
     change = float(made.change_usd_micros)
-    right = [Column(name, justify="right", no_wrap=True) for name in ("USD per answer", "of it")]
+    right = [Column(name, justify="right", no_wrap=True) for name in ("an answer", "of it")]
     table = Table("what changed", "before", "after", *right)
     before, after = levels(made.before), levels(made.after)
     for factor in Factor:
@@ -112,4 +113,4 @@ def _factors(made: Diff) -> Table:
 
 
 def _signed(usd_micros: float) -> str:
-    return f"{usd_micros / 1e6:+.8f}"
+    return f"{usd_micros / 1e6:+.8f} USD"

@@ -7,8 +7,9 @@ from pathlib import Path
 import typer
 from rich.table import Column, Table
 
-from cli.ledger import console, open_store, seconds
+from cli.ledger import open_store, seconds
 from cli.ledger_prices import known_prices
+from cli.tables import show_table, terminal
 from core.money import usd
 from core.settings import load
 from ledger import queries
@@ -52,15 +53,15 @@ def _written(made: Report, grouped: Grouped, wanted: Span, form: str) -> bytes:
 
 
 def _show(made: Report, grouped: Grouped, wanted: Span) -> None:
-    shown = console()
-    shown.print(_summary(made, grouped, wanted))
+    shown = terminal()
+    show_table(_summary(made, grouped, wanted), shown)
     if grouped.by:
         rows = [*grouped.rows, grouped.total]
         for table in (_costs, _shares, _times):
-            shown.print(table(rows, grouped.by))
+            show_table(table(rows, grouped.by), shown)
             shown.print()
     else:
-        shown.print(_tiers(made))
+        show_table(_tiers(made), shown)
     for note in (made.counterfactual, *grouped.notes):
         shown.print(f"[dim]{note}[/dim]")
 
@@ -75,15 +76,15 @@ def _summary(made: Report, grouped: Grouped, wanted: Span) -> Table:
         ("fresh input tokens", f"{usage.fresh_input_tokens:,}"),
         ("cached input tokens", f"{usage.cached_input_tokens:,}"),
         ("output tokens", f"{usage.output_tokens:,}"),
-        ("cost", f"${usd(made.cost_usd_micros)}"),
+        ("cost", f"{usd(made.cost_usd_micros)} USD"),
         ("cost per successful answer", _per_answer(total)),
         (
             "saved",
-            f"${usd(made.saved_usd_micros)}, {made.saved_ratio:.1%} of "
-            f"${usd(made.always_large_usd_micros)} always-large",
+            f"{usd(made.saved_usd_micros)} USD, {made.saved_ratio:.1%} of "
+            f"{usd(made.always_large_usd_micros)} USD always-large",
         ),
-        ("  of it by the cache", f"${usd(saved.cache_usd_micros)}"),
-        ("  of it by routing", f"${usd(saved.routing_usd_micros)}"),
+        ("  of it by the cache", f"{usd(saved.cache_usd_micros)} USD"),
+        ("  of it by routing", f"{usd(saved.routing_usd_micros)} USD"),
         ("TTFT p50 / p95 / p99", _waits(total.ttft)),
         ("total p50 / p95 / p99", _waits(total.total)),
         ("TPOT p50 / p95", _tpot(total.tpot)),
@@ -93,21 +94,22 @@ def _summary(made: Report, grouped: Grouped, wanted: Span) -> Table:
 
 
 def _tiers(made: Report) -> Table:
-    table = Table("tier", "requests", "attempts", "output tokens", "cost USD")
+    amounts = ("requests", "attempts", "output tokens", "cost")
+    table = Table("tier", *(Column(name, justify="right") for name in amounts))
     for name, share in made.by_tier.items():
         table.add_row(
             name,
             str(share.requests),
             str(share.attempts),
             f"{share.usage.output_tokens:,}",
-            usd(share.cost_usd_micros),
+            f"{usd(share.cost_usd_micros)} USD",
         )
     return table
 
 
 def _costs(rows: Sequence[Row], by: str) -> Table:
     names = ("requests", "successes", "attempts", "fresh in", "cached in", "out", "undelivered")
-    table = _table(by, (*names, "cost USD", "USD per answer"))
+    table = _table(by, (*names, "cost", "an answer"))
     for row in rows:
         usage = row.usage
         tokens = (usage.fresh_input_tokens, usage.cached_input_tokens, usage.output_tokens)
@@ -115,7 +117,7 @@ def _costs(rows: Sequence[Row], by: str) -> Table:
         table.add_row(
             row.group or _NOWHERE,
             *(f"{number:,}" for number in numbers),
-            usd(row.cost_usd_micros),
+            f"{usd(row.cost_usd_micros)} USD",
             _per_answer(row),
         )
     return table
@@ -146,7 +148,7 @@ def _table(by: str, names: Sequence[str]) -> Table:
 
 def _per_answer(row: Row) -> str:
     cost = row.cost_per_success_usd_micros
-    return "–" if cost is None else f"{cost / 1e6:.8f}"
+    return "–" if cost is None else f"{cost / 1e6:.8f} USD"
 
 
 def _counts(found: dict[str, int]) -> str:

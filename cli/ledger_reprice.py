@@ -5,21 +5,20 @@ import time
 from pathlib import Path
 
 import typer
-from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
-from cli.cost import DEFAULT_PRICES
+from cli import usage
 from cli.ledger import open_store
+from cli.tables import show_table, terminal
 from core.errors import HansomError
 from core.money import usd
 from core.prices import load_prices
 from core.settings import load
+from core.shipped import shipped
 from core.tier_price import TablePrice
 from ledger.reprice import Repriced, reprice
 from ledger.span import parse, span
 from ledger.usage_query import metered
-
-_LEAST_WIDTH = 118
 
 
 def show(
@@ -33,13 +32,15 @@ def show(
 ) -> None:
     """Print recorded and re-priced cost by model and UTC day; no line is changed."""
     settings = load(config)
-    table = load_prices(prices or settings.prices or DEFAULT_PRICES)
-    about = span(since, until, None, time.time())
+    table = load_prices(prices or settings.prices or shipped("prices.yaml"))
+    with usage.options():
+        about = span(since, until, None, time.time())
+        day_s = None if as_of is None else parse(as_of)
     entries = {
         tier.name: tier.price.table for tier in settings.tiers if isinstance(tier.price, TablePrice)
     }
     attempts = metered(open_store(config), about.since_s, about.until_s)
-    rows = reprice(attempts, table, entries, None if as_of is None else parse(as_of))
+    rows = reprice(attempts, table, entries, day_s)
     if not rows:
         raise HansomError("The ledger has no attempts in that time.")
     if as_json:
@@ -74,28 +75,34 @@ def _total(rows: list[Repriced]) -> dict[str, int]:
 
 
 def _print(rows: list[Repriced]) -> None:
-    table = Table("model", "day", "attempts", "recorded USD", "re-priced USD", "difference", "by")
+    amounts = ("attempts", "recorded", "re-priced", "difference")
+    right = (Column(name, justify="right") for name in amounts)
+    table = Table("model", Column("day", no_wrap=True), *right, "by")
     for row in rows:
         by = ", ".join(sorted(row.versions)) or "no price in the table"
         table.add_row(
             row.model,
             row.day.isoformat(),
             str(row.attempts),
-            usd(row.recorded_usd_micros),
-            usd(row.repriced_usd_micros),
-            usd(row.difference_usd_micros),
+            _usd(row.recorded_usd_micros),
+            _usd(row.repriced_usd_micros),
+            _usd(row.difference_usd_micros),
             by,
         )
     total = _total(rows)
     table.add_section()
     table.add_row(
-        "all", "", str(total["attempts"]), usd(total["recorded_usd_micros"]),
-        usd(total["repriced_usd_micros"]), usd(total["difference_usd_micros"]), "",
+        "all", "", str(total["attempts"]), _usd(total["recorded_usd_micros"]),
+        _usd(total["repriced_usd_micros"]), _usd(total["difference_usd_micros"]), "",
     )  # fmt: skip
-    console = Console(width=max(Console().width, _LEAST_WIDTH))
-    console.print(table)
+    console = terminal()
+    show_table(table, console)
     if total["unpriced"]:
         console.print(
-            f"{total['unpriced']} attempts (recorded: ${usd(total['unpriced_usd_micros'])}) have "
+            f"{total['unpriced']} attempts (recorded: {_usd(total['unpriced_usd_micros'])}) have "
             "no price in the table and are in neither sum."
         )
+
+
+def _usd(usd_micros: int) -> str:
+    return f"{usd(usd_micros)} USD"

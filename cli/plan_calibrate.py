@@ -12,28 +12,30 @@ import asyncio
 import json
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
 import httpx
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from autoscale.calibration import Fitted, Sample, fit
 from autoscale.measure import Where, answer, decoding_s, reaching
 from autoscale.profile import EngineProfile
 from autoscale.profiles import load, put
+from cli.tables import show_table, terminal
+from cli.usage import UsageError
 from core.errors import HansomError
 from core.settings import Tier, VllmEngine
+from deployments.vllm_engine import kv_arguments
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What to measure, and where; the last two are what the engine's settings say, if they do."""
+    """What to measure, and where; the last three are what the engine's settings say, if they do."""
 
     where: Where
     prompt_tokens: tuple[int, ...]
@@ -43,12 +45,13 @@ class Asked:
     engine_metrics: str | None = None
     chunk_tokens: int | None = None
     max_sequences: int | None = None
+    kv: Mapping[str, float] = field(default_factory=dict)
 
 
 def numbers(text: str, option: str) -> tuple[int, ...]:
     """`1,2,4` as whole numbers above 0; `HansomError` otherwise."""
     if not re.fullmatch(r"\s*[1-9]\d*\s*(,\s*[1-9]\d*\s*)*", text):
-        raise HansomError(f"{option} takes whole numbers above 0 with commas, not {text!r}.")
+        raise UsageError(f"{option} takes whole numbers above 0 with commas, not {text!r}.")
     return tuple(sorted({int(part) for part in text.split(",")}))
 
 
@@ -59,6 +62,16 @@ def engine_limits(tiers: Sequence[Tier], name: str) -> tuple[int | None, int | N
             chunk, most = map(tier.engine.args.get, ("max_num_batched_tokens", "max_num_seqs"))
             return _count(chunk), _count(most)
     return None, None
+
+
+def kv_of(tiers: Sequence[Tier], name: str) -> dict[str, float]:
+    """Block size and watermark of the tier or model of that name, by the profile's names."""
+    for tier in tiers:
+        if name in (tier.name, tier.model) and isinstance(tier.engine, VllmEngine):
+            told = kv_arguments(tier) | tier.engine.args
+            known = {"block_tokens": told.get("block_size"), "watermark": told.get("watermark")}
+            return {name: one for name, one in known.items() if isinstance(one, int | float)}
+    return {}
 
 
 def _count(value: object) -> int | None:
@@ -99,7 +112,7 @@ async def measure(asked: Asked) -> tuple[list[Sample], int | None]:
 
 def kv_tokens_of(text: str) -> int:
     """Blocks times their size, of `vllm:cache_config_info`; `HansomError` where it is missing."""
-    for line in text.splitlines():
+    for line in text.split("\n"):
         if line.startswith("vllm:cache_config_info{"):
             blocks = re.search(r'num_gpu_blocks="(\d+)"', line)
             size = re.search(r'block_size="(\d+)"', line)
@@ -155,6 +168,7 @@ def _profile(
         "prefill_tokens_per_s": float(f"{fitted.prefill_tokens_per_s:.4g}"),
         "overhead_s": float(f"{fitted.overhead_s:.4g}"),
         "chunk_tokens": chunk_tokens,
+        **asked.kv,
     }
     if asked.max_sequences is not None:
         found["max_sequences"] = asked.max_sequences
@@ -175,8 +189,8 @@ def _print(
             f"{1000 * one.ttft_s:.1f} ms",
             f"{1000 * one.tpot_s:.2f} ms",
         )
-    console = Console()
-    console.print(table)
+    console = terminal()
+    show_table(table, console)
     console.print(
         f"A step takes {1000 * profile.base_s:.2f} ms + {1000 * profile.per_sequence_s:.3f} ms for "
         f"each sequence + {1e6 * profile.per_kv_token_s:.3f} ms for each 1,000 KV tokens; "

@@ -1,6 +1,6 @@
 """What `hansom plan capacity` was asked for, and how its `TIER=VALUE` options are read.
 
-Promised: a mistake raises `HansomError` with one sentence that names the option.
+Promised: a mistake raises `UsageError` with one sentence that names the option.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,7 +11,8 @@ from typing import TypeVar
 from autoscale.profile import Slo
 from autoscale.replay import ROUTINGS
 from autoscale.season_fit import Launch
-from core.errors import HansomError
+from cli import usage
+from cli.usage import UsageError
 from ledger.span import parse
 
 T = TypeVar("T")
@@ -48,28 +49,28 @@ class Asked:
     config: Path
 
     def checked(self) -> "Asked":
-        """Itself; raises `HansomError` for what no plan can be made of."""
+        """Itself; raises `UsageError` for what no plan can be made of."""
         if self.from_ledger == (self.trace is not None):
-            raise HansomError("Give a TRACE or --from-ledger, one of them.")
+            raise UsageError("Give a TRACE or --from-ledger, one of them.")
         if self.from_ledger and (self.ended is not None or self.scale != 1):
-            raise HansomError("--ended and --scale are for a TRACE.")
+            raise UsageError("--ended and --scale are for a TRACE.")
         if self.hours is not None and not (self.from_ledger and self.hours > 0):
-            raise HansomError("--hours is for --from-ledger, and above 0.")
+            raise UsageError("--hours is for --from-ledger, and above 0.")
         if self.quality is not None and self.shares:
-            raise HansomError("--quality and --share both say the mix: give one of them.")
+            raise UsageError("--quality and --share both say the mix: give one of them.")
         for name, value in (("--slo-share", self.slo_share), ("--coverage", self.coverage)):
             if not 0 < value < 1:
-                raise HansomError(f"{name} must be between 0 and 1 (got {value:g}).")
+                raise UsageError(f"{name} must be between 0 and 1 (got {value:g}).")
         if self.hit_rate is not None:
             ratio("--hit-rate", str(self.hit_rate), below=1)
         if self.growth_percent is not None and not self.growth_percent > -100:
-            raise HansomError(f"--growth must be above -100 (got {self.growth_percent:g}).")
+            raise UsageError(f"--growth must be above -100 (got {self.growth_percent:g}).")
         if self.routing not in ROUTINGS:
-            raise HansomError(f"--routing is one of {', '.join(ROUTINGS)} (got {self.routing}).")
+            raise UsageError(f"--routing is one of {', '.join(ROUTINGS)} (got {self.routing}).")
         return self
 
     def launched(self) -> tuple[Launch, ...]:
-        """The launches; `HansomError` for one that is not DATE:FACTOR:NAME."""
+        """The launches; `UsageError` for one that is not DATE:FACTOR:NAME."""
         return tuple(_launch(text) for text in self.launches)
 
 
@@ -77,9 +78,7 @@ def slo_of(ttft_s: float, ttft_factor: float, tpot_s: float) -> Slo:
     """The SLO that three options say."""
     for name, value in (("--slo-ttft", ttft_s), ("--slo-tpot", tpot_s)):
         if not value > 0:
-            raise HansomError(f"{name} must be above 0 (got {value:g}).")
-    if ttft_factor < 0:
-        raise HansomError(f"--slo-ttft-factor must be 0 or more (got {ttft_factor:g}).")
+            raise UsageError(f"{name} must be above 0 (got {value:g}).")
     return Slo(ttft_s=ttft_s, ttft_factor=ttft_factor, tpot_s=tpot_s)
 
 
@@ -91,7 +90,7 @@ def by_tier(
     for text in texts:
         tier, equals, value = text.rpartition("=")
         if equals and tier not in tiers:
-            raise HansomError(f"{option}: there is no tier {tier}; there are {', '.join(tiers)}.")
+            raise UsageError(f"{option}: there is no tier {tier}; there are {', '.join(tiers)}.")
         for name in [tier] if equals else tiers:
             found[name] = read(value)
     return found
@@ -104,14 +103,14 @@ def ratio(option: str, text: str, below: float | None = None) -> float:
     except ValueError:
         value = -1.0
     if not 0 <= value <= 1 or (below is not None and value >= below):
-        raise HansomError(f"{option} is a share from 0 to 1 (got {text}).")
+        raise UsageError(f"{option} is a share from 0 to 1 (got {text}).")
     return value
 
 
 def count(option: str, text: str) -> int:
     """A whole number of 0 or more."""
     if not text.isdecimal():
-        raise HansomError(f"{option} is a whole number (got {text}).")
+        raise UsageError(f"{option} is a whole number (got {text}).")
     return int(text)
 
 
@@ -123,5 +122,6 @@ def _launch(text: str) -> Launch:
     except ValueError:
         value = 0.0
     if not (0 < value < float("inf") and name):
-        raise HansomError(f"--launch is DATE:FACTOR:NAME, say 2027-02-01:1.5:search (got {text}).")
-    return Launch(name, parse(day), value)
+        raise UsageError(f"--launch is DATE:FACTOR:NAME, say 2027-02-01:1.5:search (got {text}).")
+    with usage.options():
+        return Launch(name, parse(day), value)

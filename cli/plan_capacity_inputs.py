@@ -19,7 +19,10 @@ from autoscale.season_fit import Assumed
 from cli.cost_inputs import GIVEN, Input
 from cli.plan_capacity_asked import Asked, by_tier, count, ratio
 from cli.plan_capacity_source import Source
+from cli.usage import UsageError
+from core import text_file
 from core.errors import HansomError
+from core.files import missing
 from core.machines import Machine, load_machines
 from ledger.span import moment
 
@@ -92,7 +95,7 @@ def _designs(
         if id(trace) not in made:
             made[id(trace)] = design(
                 trace, profile, slo, source.end_s, asked.days, assumed, asked.coverage,
-                source.span_s,
+                source.spans_s.get(tier),
             )  # fmt: skip
     return {tier: made[id(source.trace(tier))] for tier in profiles}
 
@@ -104,7 +107,7 @@ def _profiles(asked: Asked, source: Source) -> dict[str, EngineProfile]:
     tiers = list(source.traces) or named or ["all"]
     found = by_tier("--profile", texts, tiers, lambda name: pick(asked.profile_file, name))
     if missing := [tier for tier in tiers if tier not in found]:
-        raise HansomError(f"--profile: say TIER=PROFILE for {', '.join(missing)}, too.")
+        raise UsageError(f"--profile: say TIER=PROFILE for {', '.join(missing)}, too.")
     return {tier: found[tier] for tier in tiers}
 
 
@@ -118,7 +121,7 @@ def _mix(asked: Asked, source: Source, tiers: tuple[str, ...]) -> tuple[_Mix, li
         rest = [tier for tier in tiers if tier not in told]
         left = 1 - sum(told.values())
         if left < -1e-9 or (not rest and abs(left) > 1e-9):
-            raise HansomError(f"--share: the shares come to {1 - left:g}, not to 1.")
+            raise UsageError(f"--share: the shares come to {1 - left:g}, not to 1.")
         shares = told | {tier: left / len(rest) for tier in rest}
         seen = GIVEN
     elif source.shares:
@@ -142,19 +145,21 @@ def _factor(source: Source, mix: _Mix, tier: str) -> float:
 def strong_share(path: Path) -> float:
     """The share of strong calls that `hansom router calibrate --out` kept."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))["strong_share"]
-        return ratio("strong_share", str(float(found)))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        found = float(json.loads(text_file.read(path))["strong_share"])
+    except (ValueError, KeyError, TypeError) as error:
         raise HansomError(
-            f"{path} is no file of `hansom router calibrate --out`: {error}"
+            f"{path} is no file of `hansom router calibrate --out`: {missing(error)}."
         ) from error
+    if not 0 <= found <= 1:
+        raise HansomError(f"{path}: strong_share must be from 0 to 1 (got {found:g}).")
+    return found
 
 
 def _to_strong(shares: Mapping[str, float], strong: float) -> dict[str, float]:
     """The last tier gets `strong`, the others what is left in proportion."""
     *others, last = shares
     if not others:
-        raise HansomError("A quality is a share of the last of two tiers or more: name them.")
+        raise UsageError("A quality is a share of the last of two tiers or more: name them.")
     total = sum(shares[tier] for tier in others)
     even = {tier: shares[tier] / total if total else 1 / len(others) for tier in others}
     return {tier: even[tier] * (1 - strong) for tier in others} | {last: strong}
@@ -198,7 +203,7 @@ def _what_if(
         return _mixed(f"{strong:.4g} to {base.tiers[-1].name}", base, other, source)
     if kind == "model":
         return _second(value, base, mix, asked, source)
-    raise HansomError(f"--what-if is quantization=, quality=, hit-rate= or model= (got {text}).")
+    raise UsageError(f"--what-if is quantization=, quality=, hit-rate= or model= (got {text}).")
 
 
 def _mixed(change: str, base: Scenario, mix: _Mix, source: Source) -> Scenario:
@@ -228,7 +233,7 @@ def _quantized(
 def _second(value: str, base: Scenario, mix: _Mix, asked: Asked, source: Source) -> Scenario:
     parts = value.split(":")
     if len(parts) != 3 or not parts[0]:
-        raise HansomError(f"--what-if model= is NAME:PROFILE:SHARE (got {value}).")
+        raise UsageError(f"--what-if model= is NAME:PROFILE:SHARE (got {value}).")
     name, profile, share = (
         parts[0],
         pick(asked.profile_file, parts[1]),

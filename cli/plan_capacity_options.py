@@ -8,20 +8,32 @@ from typing import Annotated
 
 import typer
 
-from cli.options import DEFAULT_CONFIG, AsJson, Config
+from cli.options import (
+    DEFAULT_CONFIG,
+    DEFAULT_MACHINES,
+    DEFAULT_PROFILES,
+    FILE,
+    MOST_SEED,
+    AsJson,
+    Config,
+    Hours,
+    Machines,
+    Plot,
+    Profiles,
+)
 
 
 def capacity_command(
     trace: Annotated[
         Path | None,
-        typer.Argument(help="Parquet with `t_seconds`, `input_tokens`, `output_tokens`."),
+        typer.Argument(
+            metavar=FILE, help="Parquet or CSV with `t_seconds`, `input_tokens`, `output_tokens`."
+        ),
     ] = None,
     from_ledger: Annotated[
         bool, typer.Option("--from-ledger", help="Take load, mix and hit rate from the ledger.")
     ] = False,
-    hours: Annotated[
-        float | None, typer.Option(help="Only the ledger's last so many hours.")
-    ] = None,
+    hours: Hours = None,
     profile: Annotated[
         list[str] | None, typer.Option(help="A profile, or TIER=PROFILE for each tier.")
     ] = None,
@@ -29,14 +41,16 @@ def capacity_command(
         list[str] | None, typer.Option(help="TIER=SHARE of what no cache answers.")
     ] = None,
     quality: Annotated[
-        Path | None, typer.Option(help="The last tier's share, from `hansom router calibrate`.")
+        Path | None,
+        typer.Option(metavar=FILE, help="The last tier's share, from `hansom router calibrate`."),
     ] = None,
     hit_rate: Annotated[
-        float | None, typer.Option(help="Share of requests that a cache answers.")
+        float | None, typer.Option(min=0, max=1, help="Share of requests that a cache answers.")
     ] = None,
     days: Annotated[int, typer.Option(min=1, max=730, help="How far ahead.")] = 90,
     growth: Annotated[
-        float | None, typer.Option(help="Percent a month; the history's own if left out.")
+        float | None,
+        typer.Option(min=-100, max=1000, help="Percent a month; the history's own if left out."),
     ] = None,
     launch: Annotated[
         list[str] | None, typer.Option(help="DATE:FACTOR:NAME, the load from that day on.")
@@ -44,22 +58,35 @@ def capacity_command(
     ended: Annotated[
         str | None, typer.Option(help="UTC day or moment that the trace ended; now if left out.")
     ] = None,
-    scale: Annotated[float, typer.Option(help="So many times the trace's requests.")] = 1.0,
-    slo_ttft: Annotated[float, typer.Option(help="TTFT allowed, seconds.")] = 2.0,
-    slo_tpot: Annotated[float, typer.Option(help="TPOT allowed, seconds.")] = 0.1,
+    scale: Annotated[
+        float, typer.Option(min=0, max=1000, help="Multiply the trace's request rate by this.")
+    ] = 1.0,
+    slo_ttft: Annotated[
+        float, typer.Option(min=0, max=86_400, help="TTFT allowed, seconds.")
+    ] = 2.0,
+    slo_tpot: Annotated[
+        float, typer.Option(min=0, max=86_400, help="TPOT allowed, seconds.")
+    ] = 0.1,
     slo_ttft_factor: Annotated[
-        float, typer.Option(help="Plus so many times the TTFT of the request alone.")
+        float,
+        typer.Option(min=0, max=1000, help="Plus so many times the TTFT of the request alone."),
     ] = 0.0,
-    slo_share: Annotated[float, typer.Option(help="Requests of a day within the SLO.")] = 0.99,
+    slo_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Requests of a day within the SLO.")
+    ] = 0.99,
     nodes: Annotated[
         list[str] | None, typer.Option(help="A machine of the table, or TIER=MACHINE.")
     ] = None,
     have: Annotated[
         list[str] | None, typer.Option(help="Nodes that are there, or TIER=NODES.")
     ] = None,
-    headroom: Annotated[float, typer.Option(min=0, help="Percent of load on top.")] = 0.0,
-    failures: Annotated[int, typer.Option(min=0, help="Nodes of a tier that may be gone.")] = 1,
-    coverage: Annotated[float, typer.Option(help="Of the forecast's bands.")] = 0.9,
+    headroom: Annotated[
+        float, typer.Option(min=0, max=10_000, help="Percent of load on top.")
+    ] = 0.0,
+    failures: Annotated[
+        int, typer.Option(min=0, max=10_000, help="Nodes of a tier that may be gone.")
+    ] = 1,
+    coverage: Annotated[float, typer.Option(min=0, max=1, help="Of the forecast's bands.")] = 0.9,
     what_if: Annotated[
         list[str] | None,
         typer.Option(
@@ -70,19 +97,18 @@ def capacity_command(
     routing: Annotated[
         str, typer.Option(help="Of requests to replicas: prefix, tokens, ongoing or pow2.")
     ] = "prefix",
-    seed: Annotated[int, typer.Option(min=0, help="Of the scaled trace.")] = 0,
-    max_replicas: Annotated[int, typer.Option(min=1, help="Never more.")] = 2000,
-    plot: Annotated[Path | None, typer.Option(help="Draw the days: .svg or .png.")] = None,
-    profiles: Annotated[Path, typer.Option(help="The file of engine profiles.")] = Path(
-        "config/profiles.yaml"
-    ),
-    machines: Annotated[Path, typer.Option(help="The table of machines and their prices.")] = Path(
-        "config/nodes.yaml"
-    ),
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Of the scaled trace.")] = 0,
+    max_replicas: Annotated[int, typer.Option(min=1, max=100_000, help="Never more.")] = 2000,
+    plot: Plot = None,
+    profiles: Profiles = DEFAULT_PROFILES,
+    machines: Machines = DEFAULT_MACHINES,
     config: Config = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
-    """Replicas, nodes and cost of the days to come, when the next GPU is needed, and what-ifs."""
+    """Plan replicas, nodes and cost of the days to come.
+
+    With the day on which the next GPU is needed, and what a change would do.
+    """
     from cli.plan_capacity import show
     from cli.plan_capacity_asked import Asked, slo_of
 

@@ -9,8 +9,9 @@ from rich.table import Column, Table
 from autoscale.capacity import NextGpu, Plan, Range
 from autoscale.scenario import Solved
 from cli.plan_capacity_inputs import Reckoned
+from cli.tables import show_table, terminal
+from core.money import DAYS_PER_MONTH
 
-_LEAST_WIDTH = 118
 _STEPS = (0, 6, 13, 29, 59, 89, 179, 364, 729)
 
 
@@ -18,7 +19,7 @@ def answer(
     solved: Solved, what_ifs: Sequence[Mapping[str, Any]], reckoned: Reckoned, seconds: float
 ) -> None:
     """Today's fleets, the days, the what-ifs, and what it all rests on."""
-    console = Console(width=max(Console().width, _LEAST_WIDTH))
+    console = terminal()
     _today(console, solved)
     _days(console, solved.plan)
     for tier in solved.plan.tiers:
@@ -30,12 +31,12 @@ def answer(
     table = Table("input", "value", "source", title="What it rests on")
     for one in reckoned.inputs:
         table.add_row(one.name, one.value, one.source)
-    console.print(table)
+    show_table(table, console)
     for note in reckoned.notes:
         console.print(f"[yellow]Note:[/yellow] {note}.")
     console.print(
         f"[dim]lower–expected–upper of the forecast's band. Fleets are there day and night; "
-        f"`hansom plan replay` shows what scaling saves. A month is 30.4375 days. Made in "
+        f"`hansom plan replay` shows what scaling saves. A month is {DAYS_PER_MONTH} days. Made in "
         f"{seconds:.1f} s.[/dim]"
     )
 
@@ -52,31 +53,31 @@ def _today(console: Console, solved: Solved) -> None:
                 spec.name, spec.profile.name, f"{one.replicas}", f"{one.slo_attainment:.2%}",
                 f"{one.worst_hour:.2%}", f"{one.replays}",
             )  # fmt: skip
-    console.print(table)
+    show_table(table, console)
 
 
 def _days(console: Console, plan: Plan) -> None:
-    names = ("tier", "load", "replicas", "nodes", "USD/hour", "USD/month, all tiers")
+    names = ("tier", "load", "replicas", "nodes", "an hour", "a month, all tiers")
     table = Table("day", *(Column(name, justify="right") for name in names), title="Days to come")
     count = len(plan.tiers[0].days)
     for n in sorted({*(step for step in _STEPS if step < count), count - 1}):
-        month = _range(plan.usd_per_month(n), ",.0f")
+        month = f"{_range(plan.usd_per_month(n), ',.0f')} USD"
         for tier in plan.tiers:
             day = tier.days[n]
             table.add_row(
                 day.date.isoformat(), tier.name, _range(day.load, ".2f"),
                 _range(day.replicas, ".0f"), _range(day.nodes, ".0f"),
-                _range(day.usd_per_hour, ",.2f"), month,
+                f"{_range(day.usd_per_hour, ',.2f')} USD", month,
             )  # fmt: skip
             month = ""
-    console.print(table)
+    show_table(table, console)
 
 
 def _what_ifs(console: Console, what_ifs: Sequence[Mapping[str, Any]]) -> None:
     if not what_ifs:
         return
     table = Table(
-        "what if", "replicas, first day", "as it is", "USD/month more", "next GPU", title="What if"
+        "what if", "replicas, first day", "as it is", "more a month", "next GPU", title="What if"
     )
     for one in what_ifs:
         dates = one["next_gpu"]
@@ -84,7 +85,7 @@ def _what_ifs(console: Console, what_ifs: Sequence[Mapping[str, Any]]) -> None:
             one["change"], _replicas(one["replicas"]), _replicas(one["replicas_as_it_is"]),
             _signed(one["usd_per_month_more"]), dates["earliest"] or "not in these days",
         )  # fmt: skip
-    console.print(table)
+    show_table(table, console)
 
 
 def _replicas(tiers: Mapping[str, Mapping[str, float]]) -> str:
@@ -92,7 +93,8 @@ def _replicas(tiers: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def _signed(more: Mapping[str, float]) -> str:
-    return " – ".join(f"{more[name]:+,.0f}" for name in ("lower", "expected", "upper"))
+    told = " – ".join(f"{more[name]:+,.0f}" for name in ("lower", "expected", "upper"))
+    return f"{told} USD"
 
 
 def _told(one: Mapping[str, float], form: str) -> str:

@@ -13,10 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from autoscale.trace import Trace, read
+from cli import usage
 from cli.cost_inputs import GIVEN, Input
 from cli.ledger import open_store
 from cli.plan_capacity_asked import Asked
+from cli.usage import UsageError
 from core.errors import HansomError
+from core.settings import load
 from ledger.span import moment, parse
 from ledger.usage_query import metered, observe
 
@@ -27,13 +30,13 @@ _HOUR_S = 3600.0
 class Source:
     """What came, by tier; `shares` and `hit_rate` are those that are in it already.
 
-    `span_s` is how long it lasted, None for a trace up to its last request. A trace is of no tier
-    yet: `traces` is empty, `whole` is every tier's.
+    `spans_s` is how long each tier's lasted, from its first request; a trace's ends with its last.
+    A trace is of no tier yet: `traces` is empty, `whole` is every tier's.
     """
 
     words: str
     end_s: float
-    span_s: float | None
+    spans_s: Mapping[str, float]
     traces: Mapping[str, Trace]
     whole: Trace | None
     shares: Mapping[str, float]
@@ -51,19 +54,21 @@ class Source:
 
 
 def source(asked: Asked) -> Source:
-    """The trace or the ledger, as asked."""
+    """The trace or the ledger, as asked; raises `HansomError`."""
+    load(asked.config)  # a trace needs no settings, but a wrong file that was named is refused
     return _of_ledger(asked) if asked.from_ledger else _of_trace(asked)
 
 
 def _of_trace(asked: Asked) -> Source:
     if asked.trace is None:
-        raise HansomError("Give a TRACE or --from-ledger, one of them.")
+        raise UsageError("Give a TRACE or --from-ledger, one of them.")
     whole = read(asked.trace).scaled(asked.scale, asked.seed)
     words = f"trace {whole.name}" + (f", times {asked.scale:g}" if asked.scale != 1 else "")
-    end_s = time.time() if asked.ended is None else parse(asked.ended)
+    with usage.options():
+        end_s = time.time() if asked.ended is None else parse(asked.ended)
     told = "assumption: it ended now" if asked.ended is None else GIVEN
     inputs = (Input("the trace ended", f"{moment(end_s)} UTC", told),)
-    return Source(words, end_s, None, {}, whole, {}, 0.0, inputs)
+    return Source(words, end_s, {}, {}, whole, {}, 0.0, inputs)
 
 
 def _of_ledger(asked: Asked) -> Source:
@@ -75,19 +80,20 @@ def _of_ledger(asked: Asked) -> Source:
     rows: dict[str, list[tuple[float, int, int]]] = defaultdict(list)
     for one in metered(store, now_s - seen.span_s, now_s):
         rows[one.tier].append((one.begun_s, one.usage.input_tokens, one.usage.output_tokens))
-    begin_s = min(row[0] for found in rows.values() for row in found)
-    traces = {tier: _trace(tier, found, begin_s) for tier, found in sorted(rows.items())}
+    # A tier that is new has no history from before its first request, rather than one of silence.
+    spans_s = {tier: now_s - min(row[0] for row in found) for tier, found in rows.items()}
+    traces = {tier: _trace(tier, found) for tier, found in sorted(rows.items())}
     total = sum(len(trace) for trace in traces.values())
     shares = {tier: len(trace) / total for tier, trace in traces.items()}
     words = f"ledger, the last {seen.span_s / _HOUR_S:,.1f} h"
-    return Source(words, now_s, now_s - begin_s, traces, None, shares, float(seen.hit_rate), ())
+    return Source(words, now_s, spans_s, traces, None, shares, float(seen.hit_rate), ())
 
 
-def _trace(tier: str, rows: list[tuple[float, int, int]], begin_s: float) -> Trace:
+def _trace(tier: str, rows: list[tuple[float, int, int]]) -> Trace:
     at_s, inputs, outputs = (np.array(column) for column in zip(*sorted(rows), strict=True))
     return Trace(
         f"tier {tier}",
-        at_s - begin_s,
+        at_s - at_s[0],
         np.maximum(inputs, 1).astype(np.int64),
         np.maximum(outputs, 1).astype(np.int64),
     )

@@ -6,16 +6,14 @@ from pathlib import Path
 from typing import cast
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 
 from autoscale.replay import Setup
 from autoscale.replay_policies import POLICIES, Choice, Policy, run
 from autoscale.replay_result import Result
 from autoscale.trace import Trace, read
+from cli.tables import show_table, terminal
 from core.errors import HansomError
-
-_WIDTH = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +66,7 @@ def _told(asked: Asked, trace: Trace, found: dict[Policy, Result]) -> dict[str, 
 
 
 def _print(asked: Asked, trace: Trace, found: dict[Policy, Result]) -> None:
-    columns = ("within SLO", "GPU-hours", "USD", "moves", "mean", "peak",
+    columns = ("within SLO", "GPU-hours", "cost", "moves", "mean", "peak",
                "TTFT p50", "p95", "p99", "TPOT p50", "p95", "p99")  # fmt: skip
     first = next(iter(found.values()))
     table = Table(
@@ -81,17 +79,15 @@ def _print(asked: Asked, trace: Trace, found: dict[Policy, Result]) -> None:
             name,
             f"{one.slo_attainment:.2%}",
             f"{one.gpu_hours:,.2f}",
-            f"{one.usd:,.2f}",
+            f"{one.usd:,.2f} USD",
             f"{one.replica_moves:,}",
             f"{one.mean_replicas:.1f}",
             f"{one.peak_replicas}",
             *(_seconds(value) for value in (one.ttft_s_p50, one.ttft_s_p95, one.ttft_s_p99)),
             *(_millis(value) for value in (one.tpot_s_p50, one.tpot_s_p95, one.tpot_s_p99)),
         )
-    console = Console()
-    if not console.is_terminal or console.width < _WIDTH:
-        console = Console(width=max(_WIDTH, console.width))
-    console.print(table)
+    console = terminal()
+    show_table(table, console)
     setup, slo = asked.setup, asked.setup.slo
     alone = f" + {slo.ttft_factor:g} x alone" if slo.ttft_factor else ""
     console.print(

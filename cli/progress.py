@@ -7,14 +7,14 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 class TerminalProgress:
     """Several things going on at once, a line each, on standard error."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, quiet: bool = False) -> None:
         self._bars = Progress(
             SpinnerColumn(finished_text="✓"),
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             TextColumn("{task.percentage:>3.0f}%"),
             TimeElapsedColumn(),
-            console=Console(stderr=True),
+            console=Console(stderr=True, quiet=quiet),
         )
 
     def __enter__(self) -> "TerminalProgress":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,11 +16,13 @@ import numpy as np
 import typer
 
 from cli import router_print
+from cli.prompt import text_of
 from cli.router_rows import read_labelled, score
 from core.errors import HansomError
 from core.settings import Settings, load
 from router.compare import Ranking, compare
 from router.conversation import read
+from router.cutoffs import cut_offs, spread
 from router.embed import MiniLM
 from router.exam import evaluate_file
 from router.explain import explain, read_sample
@@ -61,15 +63,12 @@ def evaluate(
 
 def train(data: Path, out: Path, cache: Path | None, *, as_json: bool) -> None:
     """Train a new version of the weights and write it with its card."""
+    # LightGBM, scikit-learn and pandas, which no other command waits for.
+    from router import train as training
+    from router.dataset import load as load_table
+
     if not (data / "pairs.json").is_file():
         raise HansomError(f"{data} has no pairs.json, which names each file's two models.")
-    try:
-        from router import train as training
-        from router.dataset import load as load_table
-    except ImportError as error:
-        raise HansomError(
-            f"Training needs requirements/dev.txt, too: {error.name} is not installed."
-        ) from error
     try:
         table = load_table(data, cache)
     except (OSError, KeyError, ValueError) as error:
@@ -88,21 +87,42 @@ def train(data: Path, out: Path, cache: Path | None, *, as_json: bool) -> None:
     typer.echo(json.dumps(told) if as_json else f"{out / 'card.md'} says how good it is.")
 
 
-def side_by_side(path: Path, weak: str, strong: str, settings: Settings, *, as_json: bool) -> None:
-    """Print every strategy's strong share, quality and recovered gap on the rows of a file."""
+def side_by_side(
+    path: Path,
+    weak: str,
+    strong: str,
+    settings: Settings,
+    *,
+    between: Sequence[str] = (),
+    as_json: bool,
+) -> None:
+    """Print every strategy's shares, quality and recovered gap on the rows of a file.
+
+    There are as many tiers as models are named: `between` are those between the ends.
+    """
     scorer = Scorer.load(settings.router.weights)
-    policy = _policy(settings, scorer)
-    labelled = read_labelled(path, weak, strong)
+    tiers = tuple(Tier(model) for model in (weak, *between, strong))
+    own = settings.router.threshold
+    if isinstance(own, tuple) and len(own) != len(tiers) - 1:
+        raise HansomError(
+            f"router.threshold has {len(own)} cut-offs, for {len(own) + 1} tiers, and the file's "
+            f"rows are of {len(tiers)} models: name those between with --between."
+        )
+    policy = Policy(tiers, cut_offs(own, scorer.threshold, len(tiers)))
+    labelled = read_labelled(path, weak, strong, between=between)
     scored = score(labelled, scorer, MiniLM.installed(), quiet=as_json)
     rules = np.array([complexity(prompt) for prompt in labelled.prompts])
     lines = compare(
         labelled.weak,
         labelled.strong,
         {
-            Strategy.LEARNED: Ranking(scored.need, policy.thresholds[-1], scored.judged.rank),
-            Strategy.HEURISTIC: Ranking(rules, policy.heuristic_threshold, rules),
+            Strategy.LEARNED: Ranking(scored.need, policy.thresholds, scored.judged.rank),
+            Strategy.HEURISTIC: Ranking(
+                rules, spread(policy.heuristic_threshold, len(tiers)), rules
+            ),
         },
         policy.random_large_share,
+        between=labelled.between,
     )
     if as_json:
         told = {"rows": len(labelled.prompts), "seen_in_training": scored.seen}
@@ -114,7 +134,7 @@ def side_by_side(path: Path, weak: str, strong: str, settings: Settings, *, as_j
 def explain_prompt(prompt: str, settings: Settings, *, as_json: bool) -> None:
     """Print one decision: score, tier, reason, what moved it most, the nearest training prompts."""
     scorer = Scorer.load(settings.router.weights)
-    text = sys.stdin.read() if prompt == "-" else prompt
+    text = text_of(prompt)
     conversation = read([{"role": "user", "content": text}])
     embedding = MiniLM.installed().embed([conversation.asked])[0]
     surface = of_conversation(conversation)
@@ -148,10 +168,8 @@ def with_weights(config: Path, weights: Path | None) -> Settings:
 
 def _policy(settings: Settings, scorer: Scorer) -> Policy:
     """The settings' tiers under the learned strategy, whichever strategy serves."""
-    own = settings.router.threshold
-    cut_off = scorer.threshold if own is None else own
     tiers = tuple(Tier(tier.name, tier.model) for tier in settings.tiers)
-    return Policy(tiers, (cut_off,) * (len(tiers) - 1))
+    return Policy(tiers, cut_offs(settings.router.threshold, scorer.threshold, len(tiers)))
 
 
 def _without_nan(told: object) -> object:

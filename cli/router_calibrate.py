@@ -7,7 +7,7 @@ does not fit is 1. Nothing is changed but the files that were asked for.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -31,7 +31,8 @@ class Wanted:
     """What a calibration is to keep: a share of the strong model's quality, or a budget.
 
     `budget` is a share of strong calls, or with `prices` USD per 1,000 calls; None for a promise.
-    `prices` is "WEAK,STRONG" in that unit, or "columns" for those of the file.
+    `prices` is "WEAK,STRONG" in that unit, with those of the `between` models between, or "columns"
+    for those of the file.
     """
 
     quality: float
@@ -40,6 +41,7 @@ class Wanted:
     delta: float
     method: Method
     by: str | None
+    between: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse options that contradict each other, before minutes are spent on scoring."""
@@ -66,6 +68,7 @@ class Wanted:
         delta: float,
         method: str,
         by: str | None,
+        between: Sequence[str] = (),
     ) -> Wanted:
         """From the command line's options; a promise and a budget exclude each other."""
         if quality is not None and budget is not None:
@@ -73,21 +76,26 @@ class Wanted:
         if method not in list(Method):
             raise typer.BadParameter(f"must be one of {', '.join(Method)}", param_hint="--method")
         return cls(
-            QUALITY if quality is None else quality, budget, prices, delta, Method(method), by
-        )
+            QUALITY if quality is None else quality, budget, prices, delta, Method(method), by,
+            tuple(between),
+        )  # fmt: skip
 
-    def fixed_prices(self) -> tuple[float, float] | None:
-        """(weak, strong) as told on the command line, None where it told none."""
+    def fixed_prices(self) -> tuple[float, ...] | None:
+        """Each model's, cheapest first, as told on the command line; None where it told none."""
+        models = 2 + len(self.between)
         if self.prices is None:
-            return 0.0, 1.0
+            return (*[0.0] * (models - 1), 1.0)
         if self.prices == COLUMNS:
             return None
         try:
-            weak, strong = map(float, self.prices.split(","))
+            prices = tuple(map(float, self.prices.split(",")))
         except ValueError:
-            reason = f"must be WEAK,STRONG in USD per 1,000 calls, or '{COLUMNS}'"
-            raise typer.BadParameter(reason, param_hint="--prices") from None
-        return weak, strong
+            prices = ()
+        if len(prices) != models:
+            each = "WEAK,STRONG" if models == 2 else f"{models} prices, cheapest model first,"
+            reason = f"must be {each} in USD per 1,000 calls, or '{COLUMNS}'"
+            raise typer.BadParameter(reason, param_hint="--prices")
+        return prices
 
 
 def calibrate(
@@ -105,7 +113,7 @@ def calibrate(
     if plot is not None and plot.suffix not in _PICTURES:
         raise typer.BadParameter("must end in .svg or .png", param_hint="--plot")
     scorer = Scorer.load(weights)
-    labelled = read_labelled(path, weak, strong, wanted.by)
+    labelled = read_labelled(path, weak, strong, wanted.by, wanted.between)
     scored = score(labelled, scorer, MiniLM.installed(), quiet=as_json)
     try:
         made = _made(scored, wanted)
@@ -115,6 +123,7 @@ def calibrate(
         "file": str(path),
         "weak": weak,
         "strong": strong,
+        "between": wanted.between,
         "router_version": scorer.version,
         "rows": len(labelled.prompts),
         "left_out": labelled.left_out,
@@ -132,15 +141,15 @@ def calibrate(
 def _made(scored: Scored, wanted: Wanted) -> Guarantee:
     if wanted.budget is None:
         return promise(scored.rows, wanted.quality, delta=wanted.delta, method=wanted.method)
-    weak: Floats | float
-    strong: Floats | float
+    costs: Sequence[Floats | float]
     if fixed := wanted.fixed_prices():
-        weak, strong = fixed
+        costs = fixed
     else:
         if scored.labelled.cost_usd is None:
-            raise ValueError("there are no columns cost::<model> with numbers for both models")
-        weak, strong = 1000 * scored.labelled.cost_usd.T
-    return within(scored.rows, wanted.budget, weak, strong)
+            raise ValueError("there are no columns cost::<model> with numbers for all models")
+        costs = tuple(1000 * scored.labelled.cost_usd.T)
+    weak, *between, strong = costs
+    return within(scored.rows, wanted.budget, weak, strong, between)
 
 
 def _kept(told: Mapping[str, object], made: Guarantee, out: Path | None, plot: Path | None) -> None:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from cli.router_rows import Scored
+from cli.tables import show_table, terminal
 from core.call import Decision
 from router.compare import Line
+from router.cutoffs import spread
 from router.evaluate import Interval
 from router.exam import Exam
 from router.explain import Explanation, Influence
@@ -22,12 +23,11 @@ from router.score import Score
 
 _CURVE_LINES = 11
 _FEATURES_SHOWN = 8
-_WIDTH = 100
 
 
 def guarantee(made: Guarantee, scored: Scored) -> None:
     """Cut-offs, curve, conditions."""
-    console = _console()
+    console = terminal()
     table = Table("rows of", "rows", "cut-off", "to strong", "quality", "strong", "kept")
     for part in made.parts:
         table.add_row(
@@ -39,8 +39,8 @@ def guarantee(made: Guarantee, scored: Scored) -> None:
             f"{part.strong_quality:.3f}",
             f"{part.kept:.1%}",
         )
-    console.print(table)
-    console.print(_curve(made))
+    show_table(table, console)
+    show_table(_curve(made), console)
     if made.target is not None:
         console.print(
             f"Promised: {made.target:.1%} of the strong model's quality, which is "
@@ -55,7 +55,11 @@ def guarantee(made: Guarantee, scored: Scored) -> None:
     for condition in [*made.conditions, *_warnings(scored)]:
         console.print(f"- {condition}")
     if len(made.parts) == 1:
-        console.print(f"In the settings: router.threshold: {made.parts[0].threshold:.6g}")
+        part = made.parts[0]
+        if made.tiers > 2:
+            cuts = ", ".join(f"{cut:.4f}" for cut in spread(part.threshold, made.tiers))
+            console.print(f"Calls of each tier: {_shares(part.shares)}. Their cut-offs: {cuts}.")
+        console.print(f"In the settings: router.threshold: {part.threshold:.6g}")
 
 
 def exam(marks: Exam) -> None:
@@ -68,30 +72,32 @@ def exam(marks: Exam) -> None:
         whole = getattr(marks, name)
         between = f"{whole.low:.3f} to {whole.high:.3f}" if isinstance(whole, Interval) else ""
         table.add_row(name, f"{value:.3f}" if isinstance(value, float) else str(value), between)
-    _console().print(table)
+    show_table(table)
     if marks.caution:
-        _console().print(marks.caution)
+        terminal().print(marks.caution)
 
 
 def strategies(lines: Sequence[Line], scored: Scored) -> None:
     """A row for each strategy."""
-    table = Table("strategy", "to strong", "quality", "PGR", "APGR (chance 0.500)")
+    several = any(len(line.shares) > 2 for line in lines)
+    calls = "calls of each tier" if several else "to strong"
+    table = Table("strategy", calls, "quality", "PGR", "APGR (chance 0.500)")
     for line in lines:
         table.add_row(
             line.strategy.value,
-            f"{line.strong_share:.1%}",
+            _shares(line.shares) if several else f"{line.strong_share:.1%}",
             f"{line.quality:.3f}",
             "–" if line.pgr is None else f"{line.pgr:.3f}",
             "–" if line.apgr is None else str(line.apgr),
         )
-    _console().print(table)
+    show_table(table)
     for warning in _warnings(scored):
-        _console().print(f"- {warning}")
+        terminal().print(f"- {warning}")
 
 
 def explanation(decision: Decision, scored: Score, why: Explanation) -> None:
     """The decision, the inputs that moved it most, then the nearest training prompts."""
-    console = _console()
+    console = terminal()
     console.print(f"To {decision.tier}: {decision.reason}.")
     console.print(
         f"P(small right) {scored.p_small:.3f}, P(large right) {scored.p_large:.3f}, rank "
@@ -100,13 +106,21 @@ def explanation(decision: Decision, scored: Score, why: Explanation) -> None:
     table = Table("input", "value", "usual", "effect", "linear half", "tree half")
     for one in (why.embedding, why.surface, *why.features[:_FEATURES_SHOWN]):
         table.add_row(*_influence(one))
-    console.print(table)
+    show_table(table, console)
     console.print(
         "Effect: how far the rank moves when the input takes its usual value, with the sign of "
         "what it does now; above 0 it speaks for the large model. The embedding has "
         f"{why.embedding_share:.0%} of it, the surface features the rest."
     )
-    console.print(_nearest(why))
+    nearest = _nearest(why)
+    if isinstance(nearest, Table):
+        show_table(nearest, console)
+    else:
+        console.print(nearest)
+
+
+def _shares(shares: Sequence[float]) -> str:
+    return ", ".join(f"{share:.1%}" for share in shares)
 
 
 def _curve(made: Guarantee) -> Table:
@@ -164,8 +178,3 @@ def _warnings(scored: Scored) -> list[str]:
             "training prompts: the router has seen rows of this file, and looks better than it is."
         )
     return found
-
-
-def _console() -> Console:
-    """At least as wide as the tables are."""
-    return Console(width=max(Console().width, _WIDTH))

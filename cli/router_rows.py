@@ -7,17 +7,18 @@ Not covered: what the scores mean; a file's author says how right an answer was,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pyarrow import csv, parquet
 from rich.console import Console
 from rich.progress import track
 
 from core.errors import HansomError
+from core.table_file import read_table
 from router.conversation import read
 from router.embed import MiniLM
 from router.features import of_conversation
@@ -34,8 +35,9 @@ SAME = 0.98
 class Labelled:
     """n prompts and how right each model was; `weak`, `strong` (n,) in [0, 1].
 
-    `domain` (n,) is there if it was asked for; `cost_usd` (n, 2), of a call to either model, if the
-    file tells both. `left_out` rows had no score, or were marked as contaminated.
+    `between` (n, tiers - 2) are the models between them, if there are any. `domain` (n,) is there
+    if it was asked for; `cost_usd` (n, tiers), of a call to each model, if the file tells all.
+    `left_out` rows had no score, or were marked as contaminated.
     """
 
     prompts: tuple[str, ...]
@@ -44,6 +46,7 @@ class Labelled:
     domain: NDArray[np.str_] | None
     cost_usd: Floats | None
     left_out: int
+    between: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,34 +67,42 @@ class Scored:
         """The rows to calibrate on."""
         labelled = self.labelled
         return Rows(
-            self.need, labelled.weak, labelled.strong, self.judged.distance, labelled.domain
-        )
+            self.need, labelled.weak, labelled.strong, self.judged.distance, labelled.domain,
+            labelled.between,
+        )  # fmt: skip
 
 
-def read_labelled(path: Path, weak: str, strong: str, by: str | None = None) -> Labelled:
-    """Read a parquet file with `prompt` and `score::<model>` columns."""
-    table = _table(path)
+def read_labelled(
+    path: Path, weak: str, strong: str, by: str | None = None, between: Sequence[str] = ()
+) -> Labelled:
+    """Read a Parquet or CSV file with `prompt` and `score::<model>` columns.
+
+    `between` names the models of the tiers between `weak` and `strong`, cheapest first.
+    """
+    models = (weak, *between, strong)
+    table = read_table(path)
     for column in (PROMPT, *([by] if by else [])):
         if column not in table.column_names:
             raise HansomError(
                 f"{path} has no column '{column}'. Columns: {', '.join(table.column_names)}"
             )
-    right = np.stack([_numbers(path, table, SCORE, model) for model in (weak, strong)], axis=1)
+    right = np.stack([_numbers(path, table, SCORE, model) for model in models], axis=1)
     kept = np.asarray(np.isfinite(right).all(axis=1))
     if "contaminated" in table.column_names:
         kept &= ~np.array(table["contaminated"].to_pylist(), dtype=bool)
     if not kept.any():
-        raise HansomError(f"{path} has no row with scores of both '{weak}' and '{strong}'.")
+        raise HansomError(f"{path} has no row with scores of {_all_of(models)}.")
     if right[kept].min() < 0 or right[kept].max() > 1:
         raise HansomError(f"{path}: scores must lie in [0, 1], 1 is a right answer.")
     prompts = table[PROMPT].to_pylist()
     return Labelled(
         prompts=tuple(str(prompts[row]) for row in np.flatnonzero(kept)),
         weak=right[kept, 0],
-        strong=right[kept, 1],
+        strong=right[kept, -1],
         domain=np.array([str(name) for name in table[by].to_pylist()])[kept] if by else None,
-        cost_usd=_costs(path, table, weak, strong, kept),
+        cost_usd=_costs(path, table, models, kept),
         left_out=int((~kept).sum()),
+        between=right[kept, 1:-1] if between else None,
     )
 
 
@@ -108,13 +119,9 @@ def score(labelled: Labelled, scorer: Scorer, embedder: MiniLM, *, quiet: bool) 
     return Scored(labelled, scorer.judge(rows, np.stack(surfaces)), seen)
 
 
-def _table(path: Path) -> pa.Table:
-    if not path.is_file():
-        raise HansomError(f"There is no file {path}.")
-    try:
-        return csv.read_csv(path) if path.suffix == ".csv" else parquet.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        raise HansomError(f"{path} is no readable parquet or CSV file: {error}") from error
+def _all_of(models: Sequence[str]) -> str:
+    both = "both " if len(models) == 2 else ""
+    return both + " and ".join(f"'{model}'" for model in models)
 
 
 def _numbers(path: Path, table: pa.Table, prefix: str, model: str) -> Floats:
@@ -134,10 +141,10 @@ def _numbers(path: Path, table: pa.Table, prefix: str, model: str) -> Floats:
 
 
 def _costs(
-    path: Path, table: pa.Table, weak: str, strong: str, kept: NDArray[np.bool_]
+    path: Path, table: pa.Table, models: Sequence[str], kept: NDArray[np.bool_]
 ) -> Floats | None:
-    if not {COST + weak, COST + strong} <= set(table.column_names):
+    if not {COST + model for model in models} <= set(table.column_names):
         return None
-    costs = [_numbers(path, table, COST, model)[kept] for model in (weak, strong)]
+    costs = [_numbers(path, table, COST, model)[kept] for model in models]
     found: Floats = np.stack(costs, axis=1)
     return found if np.isfinite(found).all() else None

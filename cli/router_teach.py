@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 import typer
 from redis.exceptions import RedisError
-from rich.console import Console
 from rich.table import Table
 
+from cli.cache_redis import away, url_of
 from cli.router_rows import read_labelled
-from core.errors import HansomError
+from cli.tables import show_table
 from core.settings import Settings
-from deployments import environment
 from deployments.memory import Memory
 from router.conversation import read
 from router.embed import MiniLM
@@ -83,7 +82,7 @@ def curve(
         shown = [f"{row[name]:.3f} [{row[f'{name}_low']:.3f}, {row[f'{name}_high']:.3f}]"
                  for name in ("apgr", "auroc", "ece")]  # fmt: skip
         table.add_row(str(row["labels"]), str(row["n"]), *shown)
-    Console().print(table)
+    show_table(table)
 
 
 def use(weights: Path, settings: Settings, *, as_json: bool) -> None:
@@ -101,17 +100,11 @@ def use(weights: Path, settings: Settings, *, as_json: bool) -> None:
 
 
 async def _ask(settings: Settings, question: Callable[[Memory], Awaitable[int]]) -> int:
-    url, kept = _url(settings), settings.router.memory
+    url, kept = url_of(settings), settings.router.memory
     memory = Memory(url, keep_s=kept.keep_s, max_labels=kept.max_labels)
     try:
         return await question(memory)
     except (RedisError, OSError) as error:
-        raise HansomError(f"{url} does not answer ({error}): is Hansom running?") from error
+        raise away(url, error) from error
     finally:
         await memory.close()
-
-
-def _url(settings: Settings) -> str:
-    """The settings' Redis, else the one that `hansom serve` starts under its home."""
-    own = environment.home() / "run" / "redis.sock"
-    return settings.cache.redis_url or f"unix://{own}"

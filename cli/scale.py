@@ -1,6 +1,7 @@
 """`hansom scale explain`: what the running cluster's scaling sees, decides, and did last."""
 
 import json
+import re
 import time
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -10,9 +11,8 @@ from typing import Any
 import httpx
 import typer
 
-from cli.serve import base_url
+from cli.endpoint import endpoint, silent
 from core.errors import HansomError
-from core.settings import load
 
 _TIMEOUT_S = 10.0
 Record = Mapping[str, Any]
@@ -20,8 +20,7 @@ Record = Mapping[str, Any]
 
 def explain(config: Path, url: str | None, tier: str | None, *, as_json: bool) -> None:
     """Print each tier's record, or one tier's; raises `HansomError`."""
-    url = url or base_url(load(config))
-    records = fetch(url)
+    records = fetch(endpoint(config, url))
     if tier is not None:
         if tier not in records:
             known = ", ".join(records) or "none does"
@@ -45,7 +44,7 @@ def fetch(url: str) -> dict[str, Record]:
         answer.raise_for_status()
         return dict(answer.json()["tiers"])
     except (httpx.HTTPError, ValueError, KeyError) as error:
-        raise HansomError(f"{url}/scalez does not answer ({error}): is Hansom running?") from error
+        raise silent(f"{url}/scalez", error) from error
 
 
 def lines(name: str, record: Record, now_s: float) -> Iterator[str]:
@@ -59,7 +58,8 @@ def lines(name: str, record: Record, now_s: float) -> Iterator[str]:
         yield f"  because {wanted['reason']}"
         yield from _seen(record)
     if record.get("errors"):
-        yield f"  {record['errors']} decisions failed and changed nothing; last: {record['error']}"
+        why = re.sub(r"^\w+(Error|Exception): ", "", record["error"])  # not the exception's name
+        yield f"  {record['errors']} decisions failed and changed nothing; last: {why}"
     changes = record.get("changes") or []
     yield "  last changes:" if changes else "  no change yet"
     for change in reversed(changes):
@@ -75,6 +75,8 @@ def _seen(record: Record) -> Iterator[str]:
         f"  {view['target']} asked for of Serve, {len(ready)} ready, {len(starting)} starting, "
         f"which takes {lead_s:.1f} s; profile {record['profile']}"
     )
+    if record.get("within_share") is not None:
+        yield f"  {record['within_share']:.1%} of calls within the SLO over about four hours"
     if traffic["held"]:
         yield f"  {traffic['held']} calls held with {traffic['held_tokens']} prompt tokens"
     for load_ in ready:

@@ -4,9 +4,10 @@ from typing import Annotated
 
 import typer
 
-from cli.options import DEFAULT_CONFIG, AsJson, Config
+from cli.command import Commands
+from cli.options import DEFAULT_CONFIG, AsJson, Config, Url
 
-scale = typer.Typer(no_args_is_help=True, help="How many replicas the tiers have, and why.")
+scale = Commands("Show how many replicas the tiers have, and why.")
 
 
 @scale.callback()
@@ -17,11 +18,11 @@ def together() -> None:
 @scale.command("explain")
 def explain_command(
     tier: Annotated[str | None, typer.Argument(help="One tier only.")] = None,
-    url: Annotated[str | None, typer.Option(help="Another endpoint than the settings'.")] = None,
+    url: Url = None,
     config: Config = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
-    """What the running cluster's scaling sees, what it decided last, and why."""
+    """Show what the scaling sees, decided last, and why."""
     from cli.scale import explain
 
     explain(config, url, tier, as_json=as_json)

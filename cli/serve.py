@@ -16,6 +16,7 @@ import httpx
 import typer
 from rich.console import Console
 
+from cli.endpoint import base_url
 from cli.progress import TerminalProgress
 from core.errors import HansomError
 from core.settings import Settings, VllmEngine
@@ -28,6 +29,8 @@ def serve(config: Path, as_json: bool) -> None:
     """Run until a signal; raises `HansomError` for what the user must mend first."""
     started_s = time.monotonic()
     settings = environment.settings(config)
+    environment.open_files()
+    environment.cpu_libraries(settings)
     home = environment.home()
     run = home / "run"
     run.mkdir(parents=True, exist_ok=True)
@@ -47,12 +50,6 @@ def serve(config: Path, as_json: bool) -> None:
         _announce(settings, time.monotonic() - started_s, as_json)
         stop.wait()
         Console(stderr=True).print("\nstopping …")
-
-
-def base_url(settings: Settings) -> str:
-    """Where the endpoint is, seen from this machine."""
-    host = settings.server.host
-    return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{settings.server.port}"
 
 
 class _Stop:

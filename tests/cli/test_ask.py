@@ -31,7 +31,7 @@ ASKED = Asked(
 
 def test_the_facts_are_tier_reason_tokens_cost_and_waits() -> None:
     assert _facts(ASKED, explain=False).strip() == (
-        "small (small-model) · easy · cache miss · 12 in, 3 out · $0.000021 · "
+        "small (small-model) · easy · cache miss · 12 in, 3 out · 0.000021 USD · "
         "TTFT 42 ms · total 1.50 s"
     )
 
@@ -49,7 +49,8 @@ def test_where_nothing_answers_it_says_what_to_start(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["ask", "Hello", "--config", str(config)])
     assert isinstance(result.exception, HansomError)
     assert "Nothing answers at http://127.0.0.1:" in result.exception.message
-    assert "make serve" in result.exception.message
+    assert "(connection refused)" in result.exception.message
+    assert "hansom serve" in result.exception.message
 
 
 @pytest.mark.ray

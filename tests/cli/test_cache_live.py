@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,8 +26,10 @@ from cache.redis_store import RedisStore
 from cache.redis_vectors import RedisVectors
 from cache.semantic import Entry, entry_id
 from cli.cache_asked import Asked, exact_key_of
+from cli.cache_caller import caller
 from cli.cache_redis import owner_of
 from cli.main import app
+from cli.usage import UsageError
 from core.call import Usage
 from core.errors import BadRequest, HansomError
 from core.settings import load
@@ -32,7 +37,11 @@ from deployments.admission import ANONYMOUS
 from deployments.board import load_scorer
 from deployments.gateway import answer_version
 from deployments.generate import Miss
+from deployments.payer import holder, stranger
 from deployments.semantic import answer_key, scope_of
+from ledger.keys import new_key
+from ledger.limits import Payer
+from ledger.redis_accounts import RedisAccounts
 from router.embed import MiniLM
 from tests.conftest import RedisServer
 from tests.deployments.rig import rig
@@ -146,6 +155,44 @@ def test_explain_says_why_nothing_serves(live: Live):
 
 
 @pytest.mark.redis
+def test_explain_says_about_which_entry_a_model_is_asked(live: Live):
+    policy, money = "What is our refund policy?", "How do I get my money back?"
+    live.answered(asked(policy))
+    assert live.told("explain", money)["words"] == "no entry may serve: distant"
+    cache = {"redis_url": live.url, "verify": "large"}
+    live.config.write_text(yaml.safe_dump(simulated(cache=cache)))
+    told = live.told("explain", money)
+    assert told["decision"] == "generate"
+    assert told["words"] == f"no entry may serve: distant; cache.verify asks about {policy!r}"
+    assert "asks" not in live.told("explain", "How do I get my 30 dollars back?")["words"]
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize("by", ["entry", "tag"])
+def test_a_purge_takes_the_entry_that_a_models_word_made(live: Live, by: str):
+    """It has a text of its own and another text's answer."""
+    live.answered(asked())
+    told = live.told("explain", OTHER)
+    (older,) = told["near"]
+    text = "I forgot the secret word for my account"
+
+    async def keep() -> None:
+        vectors = RedisVectors(live.url, timeout_s=5)
+        entry = Entry(
+            entry_id(text), text, older["answer"], older["exact_key"], tuple(older["tags"]), 0.0
+        )
+        vector = MiniLM.installed().embed([text])[0]
+        await vectors.keep(told["scope_key"], vector, entry, 600, 100)
+        await vectors.close()
+
+    asyncio.run(keep())
+    assert live.told("explain", text)["decision"] == "semantic"
+    words = ["--entry", older["key"]] if by == "entry" else ["--tag", "faq"]
+    assert live.told("purge", "--yes", *words)["entries"] == 2
+    assert live.told("explain", text)["near"] == []
+
+
+@pytest.mark.redis
 def test_explain_says_that_the_budget_switched_it_off_or_the_answer_is_gone(live: Live):
     key = live.answered(asked())
     owner = owner_tag(owner_of(load(live.config), ANONYMOUS))
@@ -164,9 +211,11 @@ def test_explain_refuses_what_the_gateway_refuses(tmp_path: Path):
     config = tmp_path / "serve.yaml"
     config.write_text(yaml.safe_dump(simulated()))
     settings = load(config)
-    for wrong in (asked(risk="much"), asked(fields="[1]"), asked(fields="{")):
-        with pytest.raises(BadRequest):
-            wrong.call(settings)
+    with pytest.raises(BadRequest):
+        asked(risk="much").call(settings)
+    for more in ("[1]", "{"):
+        with pytest.raises(UsageError, match="--fields"):
+            asked(fields=more).call(settings)
 
 
 async def test_the_exact_key_is_the_one_that_the_gateway_stores_under(tmp_path: Path):
@@ -212,7 +261,7 @@ def test_purge_takes_a_tenants_old_answers_of_a_tag(live: Live):
     live.answered(asked(OTHER), age_s=60)
     live.answered(asked(tenant="t"), age_s=7200)
     words = ("--tenant", ANONYMOUS, "--tag", "faq", "--older-than", "1h")
-    assert live.told("purge", *words) == {"answers": 1, "entries": 1}
+    assert live.told("purge", "--yes", *words) == {"answers": 1, "entries": 1}
     assert live.told("stats")["totals"]["exact_answers"]["count"] == 2
     with Redis.from_url(live.url) as redis:
         assert not redis.exists(old)
@@ -222,20 +271,34 @@ def test_purge_takes_a_tenants_old_answers_of_a_tag(live: Live):
 def test_purge_takes_the_entry_that_explain_names(live: Live):
     live.answered(asked())
     key = live.told("explain", OTHER)["serves"]
-    assert live.told("purge", "--entry", key) == {"answers": 1, "entries": 1}
+    assert live.told("purge", "--entry", key, "--yes") == {"answers": 1, "entries": 1}
     assert live.told("explain", OTHER)["near"] == []
 
 
 @pytest.mark.redis
 def test_purge_asks_first(live: Live):
     live.answered(asked())
-    given = ["cache", "purge", "--all", "--config", str(live.config)]
-    done = CliRunner().invoke(app, given, input="n\n")
-    assert done.exit_code == 1
-    assert "of all tenants?" in done.stdout
-    done = CliRunner().invoke(app, given, input="y\n")
-    assert done.exit_code == 0 and "Removed 1 exact answers and 1 semantic" in done.stdout
+    given = ["cache", "purge", "--all", "--config", str(live.config), "--json"]
+    code, out, err = in_a_terminal(given, "n\n")
+    assert (code, "error" in json.loads(out)) == (1, True)
+    assert "of all tenants?" in err
+    code, out, err = in_a_terminal(given, "y\n")
+    assert (code, json.loads(out)) == (0, {"answers": 1, "entries": 1})
     assert live.run("purge", "--all", "--yes").stdout.startswith("Removed 0")
+
+
+def in_a_terminal(words: list[str], typed: str) -> tuple[int, str, str]:
+    """Run a command whose standard input is a terminal, in which a person types."""
+    ours, its = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cli.main", *words], text=True,
+        stdin=its, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    os.write(ours, typed.encode())
+    out, err = process.communicate(timeout=60)
+    os.close(ours)
+    os.close(its)
+    return process.returncode, out, err
 
 
 @pytest.mark.parametrize(
@@ -265,3 +328,26 @@ def test_no_redis_is_told_with_what_to_do(tmp_path: Path, words: tuple[str, ...]
     error = Live(config, url).run(*words).exception
     assert isinstance(error, HansomError)
     assert "Is Hansom running?" in error.message and "--config" in error.message
+
+
+@pytest.mark.redis
+def test_explain_asks_as_the_tenant_that_ask_is(live: Live):
+    """The same key names the same tenant for both; without one both are anonymous."""
+    settings = load(live.config)
+    key, secret = new_key("acme", time.time(), team="red")
+
+    async def keep() -> None:
+        store = RedisAccounts(live.url)
+        assert await store.change_key(None, key)
+        await store.close()
+
+    asyncio.run(keep())
+    for given, who in (
+        (None, stranger({})),
+        ("any", stranger({"authorization": "Bearer any"})),
+        (secret, holder(key, {})),
+    ):
+        assert caller(settings, live.url, given, None, "") == who
+    assert caller(settings, live.url, secret, "other", "t") == Payer("other", "other", "t")
+    with pytest.raises(HansomError, match="is not known"):
+        caller(settings, live.url, new_key("acme", time.time())[1], None, "")

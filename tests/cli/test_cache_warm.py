@@ -120,6 +120,17 @@ def test_a_busy_endpoint_is_asked_again(tmp_path: Path, endpoint: Endpoint):
     assert "429: busy" in json.loads(done.stdout)["failures"][0]["error"]
 
 
+def test_the_endpoint_is_the_settings_own_where_none_is_named(tmp_path: Path, endpoint: Endpoint):
+    config = tmp_path / "serve.yaml"
+    shipped = (Path(__file__).parents[2] / "config" / "simulated.yaml").read_text()
+    config.write_text(f"{shipped}\nserver: {{port: {endpoint.server_port}}}\n")
+    (tmp_path / "x").write_text("one")
+    words = ["cache", "warm", str(tmp_path / "x"), "--config", str(config)]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    assert len(endpoint.bodies) == 1
+
+
 def test_where_nothing_answers_it_says_what_to_start(tmp_path: Path):
     done = warm(tmp_path / "x", ["one"], f"http://127.0.0.1:{free_port()}")
     assert isinstance(done.exception, HansomError)
@@ -134,6 +145,8 @@ def test_where_nothing_answers_it_says_what_to_start(tmp_path: Path):
         ('"A quote" is here', {"messages": [{"role": "user", "content": '"A quote" is here'}]}),
         ('{"prompt":"x","model":"large"}',
          {"model": "large", "messages": [{"role": "user", "content": "x"}]}),
+        ('{"custom_id":"a","method":"POST","url":"/v1/chat/completions","body":{"prompt":"x"}}',
+         {"messages": [{"role": "user", "content": "x"}]}),
         ('{"messages":[],"temperature":0.5,"stream":true,"stream_options":{}}',
          {"messages": [], "temperature": 0.5}),
     ],
@@ -142,3 +155,8 @@ def test_lines_of_each_kind_are_chat_bodies(line: str, body: dict[str, object]):
     made = request(7, line)
     assert made.body == {"model": "auto", "temperature": 0, **body}
     assert (made.number, made.error) == (7, "")
+
+
+def test_a_batch_line_of_another_endpoint_is_refused():
+    line = request(3, '{"url": "/v1/embeddings", "body": {"input": "x"}}')
+    assert "/v1/embeddings is not asked" in line.error

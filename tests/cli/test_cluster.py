@@ -69,6 +69,38 @@ def test_a_cluster_that_may_not_have_so_many_workers_is_told(tmp_path):
     assert problem.advice == "raise max_workers to 6"
 
 
+def test_a_cluster_without_max_workers_has_the_two_that_ray_takes(tmp_path):
+    raw = {key: value for key, value in UP.items() if key != "max_workers"}
+    (problem,) = checked(tmp_path, raw).problems
+    assert "6 workers are needed" in problem.what and "max_workers is 2" in problem.what
+
+
+def test_a_node_type_without_max_workers_has_those_of_the_cluster(tmp_path):
+    raw = with_node("small-gpu")
+    del raw["available_node_types"]["small-gpu"]["max_workers"]
+    found = checked(tmp_path, raw)
+    assert found.problems == ()
+    assert {type.name: type.max_workers for type in found.cluster.types}["small-gpu"] == 6
+
+
+def test_resources_that_are_left_out_are_those_of_the_machine(tmp_path):
+    raw = with_node("small-gpu")
+    del raw["available_node_types"]["small-gpu"]["resources"]
+    found = checked(tmp_path, raw, with_tier("small", node_resources={}))
+    resources = {type.name: type.resources for type in found.cluster.types}
+    assert resources["small-gpu"] == {"CPU": 8, "GPU": 1}
+    raw["available_node_types"]["small-gpu"]["node_config"] = {"InstanceType": "x9.huge"}
+    with pytest.raises(SettingsError, match=r"small-gpu\.resources is missing.*x9\.huge"):
+        checked(tmp_path, raw)
+
+
+def test_two_groups_of_one_name_are_refused(tmp_path):
+    raw = yaml.safe_load((ROOT / "config" / "kuberay.yaml").read_text())
+    raw["spec"]["rayClusterConfig"]["workerGroupSpecs"][1]["groupName"] = "small-gpu"
+    with pytest.raises(SettingsError, match="same groupName"):
+        checked(tmp_path, raw)
+
+
 def test_a_model_that_does_not_fit_its_gpus_is_told_as_by_the_doctor(tmp_path):
     settings = with_tier("small", quantization="none")
     (problem,) = checked(tmp_path, UP, settings).problems
@@ -166,7 +198,7 @@ def test_a_rayservice_is_read_with_its_limits_and_start_parameters():
     [
         ("[]", "neither"),
         ("provider: {type: aws}", "available_node_types"),
-        ("a: [", "cannot be read"),
+        ("a: [", "is not YAML: line 1, column 5"),
     ],
 )
 def test_a_file_of_another_kind_is_refused_by_its_name(tmp_path, text, told):
@@ -193,5 +225,8 @@ def test_the_command_exits_with_1_only_for_problems(tmp_path):
     bad.write_text(yaml.safe_dump(with_node("small-gpu", max_workers=1)))
     done = CliRunner().invoke(app, ["cluster", "check", "--cluster", str(bad), *files])
     assert done.exit_code == 1 and "problem:" in done.stdout and "max_workers" in done.stdout
+    bad.write_text(yaml.safe_dump(UP | {"surprise": 1}))
+    refused = CliRunner().invoke(app, ["cluster", "check", "--cluster", str(bad), *files])
+    assert isinstance(refused.exception, SettingsError) and "surprise" in str(refused.exception)
     good_words = CliRunner().invoke(app, ["cluster", "check", *good])
     assert good_words.exit_code == 0 and "25.30 USD/h" in good_words.stdout

@@ -13,6 +13,7 @@ from rich.console import Console
 from cli import doctor
 from cli.doctor import Check
 from core.settings import Settings, Tier, load
+from deployments import environment
 
 ROOT = Path(__file__).parents[2]
 SIMULATED = load(ROOT / "config" / "simulated.yaml")
@@ -280,3 +281,20 @@ def test_the_table_shows_brackets_as_they_are():
     console = Console(record=True, width=80)
     console.print(doctor.table((Check("redis", False, "[red]is[/] in the path"),)))
     assert "[red]is[/] in the path" in console.export_text()
+
+
+def test_too_few_open_files_are_told_with_what_to_raise(monkeypatch):
+    assert doctor.check_open_files().ok is True
+    monkeypatch.setattr(environment, "LEAST_OPEN_FILES", 2**62)
+    check = doctor.check_open_files()
+    assert check.ok is False
+    assert "HAProxy needs" in check.found and "ulimit" in check.advice
+
+
+def test_a_library_that_vllm_lacks_is_told_with_its_package(monkeypatch):
+    monkeypatch.setattr(environment, "NUMA", "libnone.so.1")
+    assert doctor.check_cpu_libraries(GPU).ok is True  # the CUDA build does without
+    laptop = load(ROOT / "config" / "laptop.yaml")
+    check = doctor.check_cpu_libraries(laptop)
+    assert check.ok is False
+    assert "libnone.so.1" in check.found and "libnuma1" in check.advice

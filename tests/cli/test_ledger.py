@@ -99,7 +99,7 @@ def test_the_report_can_leave_out_what_was_long_ago(filled: Path) -> None:
 
 def test_the_report_in_a_terminal_names_cost_savings_and_tiers(filled: Path) -> None:
     told = ledger(filled, "report").stdout
-    for word in ("requests", "$0.000030", "always-large", "TTFT p50 / p95", "small", "large"):
+    for word in ("requests", "0.000030 USD", "always-large", "TTFT p50 / p95", "small", "large"):
         assert word in told
 
 

@@ -16,11 +16,13 @@ from typer.testing import CliRunner, Result
 
 from autoscale.profiles import pick
 from cli.main import app
-from cli.plan_calibrate import kv_tokens_of
+from cli.plan_calibrate import kv_of, kv_tokens_of
 from core.errors import HansomError
 from core.free_port import free_port
-from core.settings import SimulatedEngine
+from core.settings import SimulatedEngine, VllmEngine
 from deployments.simulated import Simulated
+from tests.cli.commands import hansom as run
+from tests.deployments.rig import settings_of
 
 ROOT = Path(__file__).parents[2]
 PROFILES = ROOT / "config" / "profiles.yaml"
@@ -52,9 +54,9 @@ def told(*words: object) -> dict[str, Any]:
 
 
 def wrong(*words: object) -> str:
-    error = hansom(*words, "--profiles", PROFILES).exception
-    assert isinstance(error, HansomError)
-    return error.message
+    ran = run("plan", *words, "--profiles", PROFILES)
+    assert ran.code in (1, 2)
+    return ran.err
 
 
 def test_a_replay_tells_what_it_came_to(trace: Path):
@@ -151,13 +153,13 @@ def test_a_picture_is_drawn(trace: Path, tmp_path: Path, suffix: str):
 
 def test_what_cannot_be_done_is_one_line(trace: Path, tmp_path: Path):
     assert "has no profile H200" in wrong("replay", trace, "--profile", "H200")
-    assert "cannot be read" in wrong("replay", tmp_path / "none.parquet")
+    assert "no such file: " in wrong("replay", tmp_path / "none.parquet")
     assert "above 0" in wrong("replay", trace, "--scale", 0)
     assert "--slo-ttft" in wrong("replay", trace, "--slo-ttft", 0)
     assert "is above" in wrong("replay", trace, "--min-replicas", 3, "--max-replicas", 2)
     assert "--target" in wrong("replay", trace, "--target", -1)
     assert "no requests left" in wrong("replay", trace, "--scale", 1e-9)
-    assert "cannot be drawn" in wrong("replay", trace, "--plot", tmp_path / "plot.nothing")
+    assert "must end in .svg or .png" in wrong("replay", trace, "--plot", tmp_path / "plot.nothing")
     assert "--prompts" in wrong("calibrate", "--tier", "s", "--prompts", "64;3")
     assert "two lengths" in wrong(
         "calibrate", "--tier", "s", "--prompts", "64", "--url", "http://x"
@@ -225,3 +227,18 @@ def test_kv_tokens_are_blocks_times_their_size():
     assert kv_tokens_of(f"# HELP\n{line}\n") == 40_000
     with pytest.raises(HansomError, match="no vllm:cache_config_info"):
         kv_tokens_of("up 1")
+
+
+@pytest.mark.parametrize(
+    ("args", "kv"),
+    [
+        ({}, {"block_tokens": 32, "watermark": 0.05}),
+        ({"block_size": 64, "watermark": 0.1}, {"block_tokens": 64, "watermark": 0.1}),
+    ],
+)
+def test_a_profile_gets_the_blocks_and_the_watermark_of_its_tier(
+    args: dict[str, float], kv: dict[str, float]
+) -> None:
+    tier = settings_of().tiers[0].model_copy(update={"engine": VllmEngine(kind="vllm", args=args)})
+    assert kv_of([tier], tier.name) == kv_of([tier], tier.model) == kv
+    assert kv_of([tier], "another") == {}

@@ -142,7 +142,7 @@ def test_tables_and_a_picture_for_people(trace: str, tmp_path: Path):
         (("TRACE", "--share", "large=0.5"), "--share: there is no tier large"),
         (("TRACE", "--share", "0.5"), "the shares come to 0.5, not to 1"),
         (("TRACE", "--routing", "fate"), "--routing is one of prefix, tokens"),
-        (("TRACE", "--quality", "none.json"), "is no file of `hansom router calibrate"),
+        (("TRACE", "--quality", "none.json"), "no such file: none.json"),
         (("TRACE", "--what-if", "luck=1"), "--what-if is quantization="),
         (("TRACE", "--what-if", "model=third"), "--what-if model= is NAME:PROFILE:SHARE"),
         (("TRACE", "--what-if", "quality=0.5"), "A quality is a share of the last of two tiers"),
@@ -151,6 +151,10 @@ def test_tables_and_a_picture_for_people(trace: str, tmp_path: Path):
 )
 def test_a_mistake_is_one_clear_sentence(trace: str, words: tuple[str, ...], message: str):
     assert message in wrong(*(trace if word == "TRACE" else word for word in words))
+
+
+def test_settings_that_are_named_and_missing_are_refused_also_where_a_trace_needs_none(trace: str):
+    assert "none.yaml" in wrong(trace, "--config", "none.yaml")
 
 
 def test_the_load_can_come_from_the_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import yaml
 from pyarrow import parquet
 from typer.testing import CliRunner, Result
 
@@ -17,9 +18,12 @@ from cli.main import app
 from core.errors import HansomError
 from router.explain import SAMPLE_FILE, SAMPLE_SHA256, TrainingPrompt, pack_sample
 from router.guarantee import LEAST_ROWS
+from router.promise import load
 from router.score import DEFAULT_ARTEFACT, MANIFEST_FILE, Scorer
+from tests.cli.commands import hansom
 
-WEAK, STRONG = "org/small", "org/large"
+ROOT = Path(__file__).parents[2]
+WEAK, MIDDLE, STRONG = "org/small", "org/middle", "org/large"
 BOTH = ("--weak", WEAK, "--strong", STRONG)
 ROWS = 240
 
@@ -37,7 +41,9 @@ def graded(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "prompt": prompts,
         f"score::{WEAK}": [*(lengths[:-1] < 5).astype(float), None],
         f"score::{STRONG}": (generator.random(ROWS) < 0.95).astype(float),
+        f"score::{MIDDLE}": (generator.random(ROWS) < 0.8).astype(float),
         f"cost::{WEAK}": np.full(ROWS, 0.0001),
+        f"cost::{MIDDLE}": np.full(ROWS, 0.0006),
         f"cost::{STRONG}": np.full(ROWS, 0.0021),
         "subject": ["sums"] * (LEAST_ROWS + 5) + ["more"] * (ROWS - LEAST_ROWS - 5),
         "contaminated": [True] + [False] * (ROWS - 1),
@@ -96,13 +102,63 @@ def test_what_is_kept_is_what_is_printed(graded: Path, tmp_path: Path) -> None:
 
 def test_a_folder_that_is_not_there_is_not_a_traceback(graded: Path, tmp_path: Path) -> None:
     words = refused("calibrate", str(graded), *BOTH, "--out", str(tmp_path / "no" / "c.json"))
-    assert "cannot be written" in words
+    assert "no such folder" in words
 
 
 def test_each_value_of_a_column_has_its_cut_off(graded: Path) -> None:
     made = told("calibrate", str(graded), *BOTH, "--by", "subject")
     assert [part["name"] for part in made["parts"]] == ["sums", "others"]
     assert made["parts"][1]["covers"] == ["more"]
+
+
+THREE = ("--between", MIDDLE)
+
+
+def test_a_calibration_for_three_tiers_makes_a_promise_that_three_tiers_take(
+    graded: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "cut-off.json"
+    made = told("calibrate", str(graded), *BOTH, *THREE, "--quality", "0.8", "--out", str(out))
+    assert (made["tiers"], made["between"]) == (3, [MIDDLE])
+    (part,) = made["parts"]
+    assert len(part["shares"]) == 3
+    assert sum(part["shares"]) == pytest.approx(1)
+    assert part["quality"] >= made["promised_quality"]
+    assert load(out, 3).tiers == 3
+
+
+def test_a_budget_counts_each_of_three_tiers(graded: Path) -> None:
+    words = ("calibrate", str(graded), *BOTH, *THREE, "--cost", "1", "--prices")
+    by_hand, by_file = told(*words, "0.1,0.6,2.1"), told(*words, "columns")
+    assert by_hand["cost"] == pytest.approx(by_file["cost"])
+    shares = by_hand["parts"][0]["shares"]
+    assert by_hand["cost"] == pytest.approx(0.1 * shares[0] + 0.6 * shares[1] + 2.1 * shares[2])
+    assert router(*words, "0.1,2.1").exit_code == 2
+
+
+def test_in_a_terminal_every_tier_has_its_share_and_its_cut_off(graded: Path) -> None:
+    done = router("calibrate", str(graded), *BOTH, *THREE, "--quality", "0.8")
+    assert re.search(r"Calls of each tier: (\d+\.\d%, ){2}\d+\.\d%\. Their cut-offs: ", done.output)
+    done = router("compare", str(graded), *BOTH, *THREE)
+    assert "calls of each tier" in done.output
+
+
+def test_strategies_stand_side_by_side_for_three_tiers(graded: Path) -> None:
+    for line in told("compare", str(graded), *BOTH, *THREE)["strategies"]:
+        assert len(line["shares"]) == 3
+        assert sum(line["shares"]) == pytest.approx(1)
+
+
+def test_cut_offs_for_other_tiers_than_the_file_has_are_refused(
+    graded: Path, tmp_path: Path
+) -> None:
+    content = yaml.safe_load((ROOT / "config" / "four-tiers.yaml").read_text())
+    content["router"]["threshold"] = [0.1, 0.2, 0.3]
+    config = tmp_path / "serve.yaml"
+    config.write_text(yaml.safe_dump(content))
+    words = refused("compare", str(graded), *BOTH, "--config", str(config))
+    assert "3 cut-offs, for 4 tiers" in words
+    assert "--between" in words
 
 
 def test_a_budget_is_a_share_of_strong_calls(graded: Path) -> None:
@@ -135,7 +191,7 @@ def test_a_budget_is_money_where_prices_are_told(graded: Path) -> None:
     ids=" ".join,
 )
 def test_options_that_make_no_sense_are_wrong_usage(graded: Path, words: tuple[str, ...]) -> None:
-    assert router("calibrate", str(graded), *BOTH, *words).exit_code == 2
+    assert hansom("router", "calibrate", graded, *BOTH, *words).code == 2
 
 
 @pytest.mark.parametrize("command", ["calibrate", "evaluate", "compare"])

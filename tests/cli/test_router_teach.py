@@ -76,7 +76,7 @@ def test_no_running_hansom_is_told_as_such(tmp_path: Path) -> None:
     settings = config(tmp_path, f"unix://{tmp_path / 'nobody.sock'}")
     done = CliRunner().invoke(app, ["router", "teach", str(file), *BOTH, "--config", str(settings)])
     assert isinstance(done.exception, HansomError)
-    assert "is Hansom running?" in done.exception.message
+    assert "Is Hansom running?" in done.exception.message
 
 
 def test_the_curve_stops_where_the_rows_do_and_gets_better_on_what_can_be_learned(
