@@ -66,6 +66,19 @@ class Figures:
         """A percentile of all times to the first byte of the body or the first event."""
         return percentile([ms for one in self.rounds for ms in one.ttfts_ms], share)
 
+    def tpot_ms(self, tokens: int) -> float:
+        """Median time of a token after the first, of answers of `tokens` tokens."""
+        each = [
+            (total - first) / (tokens - 1)
+            for one in self.rounds
+            for total, first in zip(one.totals_ms, one.ttfts_ms, strict=True)
+        ]
+        return percentile(each, 0.5)
+
+    def tokens_per_s(self, tokens: int) -> float:
+        """Tokens of whole answers a second, median of the rounds' own."""
+        return statistics.median(self.rates) * tokens
+
     def row(self) -> dict[str, object]:
         """For JSON and for the table."""
         return {
@@ -202,6 +215,30 @@ def real_claims(measured: Measured, levels: Sequence[int], tokens: int) -> list[
         claims.append(Claim(f"  of vLLM's own, {wide} at once", share, "%"))
     failed = failures(measured, ("stream",))
     return [*claims, Claim("failed requests", failed, "", "<=", 0)]
+
+
+def gpu_claims(
+    measured: Measured, levels: Sequence[int], tokens: int, ready_s: Mapping[str, float]
+) -> list[Claim]:
+    """Hansom beside vLLM's own server, medians of each side's rounds; at least 97 % is the aim.
+
+    `ready_s` is the time to the first answer of each side's server, seconds.
+    """
+    claims = []
+    for wide in levels:
+        ours, peer = measured.at("stream", "ours", wide), measured.at("stream", "vllm", wide)
+        for name, one in (("Hansom", ours), ("vLLM", peer)):
+            claims += [
+                Claim(f"TTFT p50, {wide} at once, {name}", one.ttft_ms(0.5), "ms"),
+                Claim(f"TPOT p50, {wide} at once, {name}", one.tpot_ms(tokens), "ms"),
+                Claim(f"tokens/s, {wide} at once, {name}", one.tokens_per_s(tokens), "/s"),
+            ]
+        share = ours.tokens_per_s(tokens) / peer.tokens_per_s(tokens)
+        claims.append(Claim(f"tokens/s of vLLM's own, {wide} at once", share, "x", ">=", 0.97))
+        first, *_, last = peer.rates
+        claims.append(Claim(f"  vLLM's last round of its first, {wide} at once", last / first, "x"))
+    claims += [Claim(f"start of {side}", took_s, "s") for side, took_s in ready_s.items()]
+    return [*claims, Claim("failed requests", failures(measured, ("stream",)), "", "<=", 0)]
 
 
 def failures(measured: Measured, cases: Sequence[str]) -> int:

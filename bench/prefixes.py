@@ -12,7 +12,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
-from autoscale.engine_prefix import found_blocks, leave, use
+from autoscale.engine_prefix import cached_tokens, found_blocks, leave, use
 from autoscale.engine_state import (
     BLOCK_TOKENS,
     Constants,
@@ -30,14 +30,14 @@ def of_replay(trace: Trace, blocks: int) -> float:
     q = new_requests(trace.at_s, trace.input_tokens, trace.output_tokens, shared.starts)
     one: Any = new_slots(1)[0]
     marks = new_marks(1, int(shared.ids.max(initial=-1)) + 1)[0]
-    k = Constants(1.0, 0.0, 0.0, 1.0, BLOCK_TOKENS, blocks * BLOCK_TOKENS, 1)
+    k = Constants(1.0, 0.0, 0.0, 1.0, BLOCK_TOKENS, blocks * BLOCK_TOKENS, 1, BLOCK_TOKENS)
     found = 0
     for request in q:
-        found += found_blocks(one, marks, request, shared.ids)
+        found += cached_tokens(request, found_blocks(one, marks, request, shared.ids), k)
         one["touched"] += request["input_tokens"]
         use(marks, request, shared.ids, request["blocks"])
         leave(one, marks, request, shared.ids, k)
-    return found * BLOCK_TOKENS / int(trace.input_tokens.sum())
+    return found / int(trace.input_tokens.sum())
 
 
 def of_lru(trace: Trace, blocks: int) -> float:

@@ -26,6 +26,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from core.call import Call, Decision, Endpoint, Usage
 from core.metrics import Metrics
+from core.parameters import Parameters
 from core.settings import SimulatedEngine, Tier
 from core.tier_price import TierPrice
 from core.tracing import TracingSettings
@@ -46,8 +47,9 @@ _TIER = Tier(
 )
 _CALL = Call(
     call_id="c" * 32, request_id="r" * 32, endpoint=Endpoint.CHAT, tenant="key-1", requested="auto",
-    body={"model": "auto", "temperature": 0, "max_tokens": 64}, stream=False, include_usage=False,
-    arrived_s=0.0, deadline_s=60.0,
+    body={"model": "auto", "temperature": 0, "max_tokens": 64},
+    asked=Parameters("auto", temperature=0, max_output_tokens=64), stream=False,
+    include_usage=False, arrived_s=0.0, deadline_s=60.0,
 )  # fmt: skip
 _LINE = LedgerLine(
     call_id="c" * 32, request_id="r" * 32, attempt=0, kind=Kind.ANSWER, tenant="key-1",

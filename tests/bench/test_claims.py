@@ -12,6 +12,7 @@ from bench.claims import (
     Measured,
     claims_table,
     figures_table,
+    gpu_claims,
     hang_up_claims,
     real_claims,
     simulated_claims,
@@ -82,3 +83,22 @@ def test_the_tables_show_every_cell_and_every_verdict() -> None:
     console.print(claims_table([Claim("late", 9, "ms", "<=", 1), Claim("told", 1, "s")]))
     text = console.export_text()
     assert "1,234.5" in text and "NOT met" in text and "<= 1 ms" in text
+
+
+def test_hansom_on_a_gpu_is_held_against_vllm_itself() -> None:
+    measured = Measured(
+        {
+            Cell("stream", "vllm", 8): [result(100, 10), result(100, 10)],
+            Cell("stream", "ours", 8): [result(110, 9, failures=1), result(110, 9)],
+        }
+    )
+    claims = {one.name: one for one in gpu_claims(measured, (8,), 11, {"vllm": 20.0, "ours": 30.0})}
+    assert claims["TTFT p50, 8 at once, Hansom"].value == 55
+    assert claims["TPOT p50, 8 at once, vLLM"].value == 5  # (100 - 50) ms over ten later tokens
+    assert claims["tokens/s, 8 at once, vLLM"].value == 110
+    share = claims["tokens/s of vLLM's own, 8 at once"]
+    assert share.value == pytest.approx(0.9)
+    assert share.met is False
+    assert claims["  vLLM's last round of its first, 8 at once"].value == 1
+    assert claims["start of ours"].value == 30
+    assert claims["failed requests"].met is False
