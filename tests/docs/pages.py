@@ -46,10 +46,15 @@ def blocks(*languages: str) -> list[Block]:
 def commands() -> Iterator[str]:
     """Each command line of the shell blocks, continued lines joined and comments left out."""
     for block in blocks("sh"):
-        for line in block.text.replace("\\\n", " ").splitlines():
-            command = line.split(" # ")[0].strip()
-            if command and not command.startswith("#"):
-                yield command
+        yield from lines(block)
+
+
+def lines(block: Block) -> Iterator[str]:
+    """The commands of one shell block."""
+    for line in block.text.replace("\\\n", " ").splitlines():
+        command = line.split(" # ")[0].strip()
+        if command and not command.startswith("#"):
+            yield command
 
 
 def prose(page: Path) -> str:

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from core.settings import Settings
+from core.shipped import ROOT
 
 _PLAIN = {
     bool: "true or false",
@@ -52,7 +53,8 @@ def _walk(model: type[BaseModel], prefix: str) -> Iterator[Setting]:
         if inner is not None:
             yield from _walk(inner, f"{dotted}[].")
         else:
-            yield Setting(dotted, _type(members[0], field), _default(field))
+            told = " or ".join(_type(member, field) for member in members)
+            yield Setting(dotted, told, _default(field))
 
 
 def _tells(setting: Setting, dotted: str, models: int) -> bool:
@@ -82,6 +84,8 @@ def _list_of(found: Any) -> type[BaseModel] | None:
 def _type(found: Any, field: FieldInfo) -> str:
     if get_origin(found) is Literal:
         return _one_of(get_args(found))
+    if get_origin(found) is tuple and float in _members(get_args(found)[0]):
+        return "list of numbers"
     told = _PLAIN[get_origin(found) or found]
     low = {type(rule): rule for rule in field.metadata}
     if Ge in low and Le in low:
@@ -106,4 +110,6 @@ def _default(field: FieldInfo) -> str:
         return "none"
     if isinstance(field.default, bool):
         return f"`{str(field.default).lower()}`"
+    if isinstance(field.default, Path) and field.default.is_absolute():  # it ships with Hansom
+        return f"`{field.default.relative_to(ROOT)}`"
     return f"`{field.default}`"

@@ -15,6 +15,7 @@ from cache.eligible import FINISHED, Directives, directives, eligible
 from core import errors
 from core.call import Call, Decision, Endpoint, Lane, Risk
 from core.errors import HansomError, Overloaded, SettingsError
+from core.parameters import Parameters
 from core.settings import load
 from deployments.embeddings import Embeddings
 from deployments.feedback import Feedback
@@ -32,7 +33,7 @@ SOURCES = [
 SETTINGS = load(pages.ROOT / "config" / "simulated.yaml")
 DECISION = Decision("small", "easy", "it is easy", difficulty=0.1, version="v1")
 # The policy's own, and the two that the pipeline adds.
-REASON_CODES = {code.value for code in Code} | {"cache_exact", "cache_semantic", "fallback"}
+REASON_CODES = {code.value for code in Code} | {"cache_exact", "cache_semantic"}
 DOCUMENTED_ERRORS = [
     kind
     for _, kind in inspect.getmembers(errors, inspect.isclass)
@@ -43,7 +44,7 @@ DOCUMENTED_ERRORS = [
 def make_call(*, stream: bool) -> Call:
     return Call(
         call_id="c", request_id="r", endpoint=Endpoint.CHAT, tenant="t", requested="auto", body={},
-        stream=stream, include_usage=False, arrived_s=0.0, deadline_s=1.0,
+        asked=Parameters("auto"), stream=stream, include_usage=False, arrived_s=0.0, deadline_s=1.0,
     )  # fmt: skip
 
 
@@ -96,8 +97,9 @@ def test_every_response_header_is_told_and_none_that_is_gone():
         )
         if name.startswith("x-")
     }
-    # Serve itself answers with the request's id, and accounts tell of soft budgets.
-    ours = {"x-request-id", "x-hansom-budget"}
+    # Serve itself answers with the request's id, accounts tell of soft budgets, and embeddings of
+    # texts that were cut.
+    ours = {"x-request-id", "x-hansom-budget", "x-hansom-truncated"}
     assert set(pages.rows(PAGE, "response header")) == sent | ours
 
 
@@ -110,7 +112,7 @@ def test_every_header_of_ours_in_the_code_is_told():
         and node.value.startswith(("x-hansom-", "x-request-"))
     }
     told = set(pages.rows(PAGE, "response header")) | set(pages.rows(PAGE, "request header"))
-    assert {name for name in told if name.startswith("x-")} == in_code
+    assert {name for name in told if name.startswith(("x-hansom-", "x-request-"))} == in_code
 
 
 def test_the_values_of_the_risk_header_are_those_of_the_code():
@@ -164,7 +166,7 @@ def test_every_reason_code_is_told_and_none_that_is_gone():
 def test_the_reason_codes_beside_the_policys_are_those_of_the_pipeline():
     source = ast.parse(pages.text("deployments/pipeline.py"))
     texts = {node.value for node in ast.walk(source) if isinstance(node, ast.Constant)}
-    assert {"cache_exact", "cache_semantic", "fallback"} <= texts
+    assert {"cache_exact", "cache_semantic"} <= texts
 
 
 def test_every_error_code_of_the_ledger_is_told_and_none_that_is_gone():
@@ -182,13 +184,13 @@ def test_the_object_in_a_stream_has_the_fields_that_are_told():
     assert set(pages.rows(PAGE, "field of `hansom`")) == set(sent)
 
 
-@pytest.mark.parametrize("body", [{"temperature": 0}, {"temperature": 1}], ids=["plain", "varied"])
+@pytest.mark.parametrize("temperature", [0, 1], ids=["plain", "varied"])
 @pytest.mark.parametrize("row", pages.rows(PAGE, "request says").items(), ids=lambda row: row[0])
-def test_cache_directives_do_what_is_told(row: tuple[str, list[str]], body: dict[str, object]):
+def test_cache_directives_do_what_is_told(row: tuple[str, list[str]], temperature: float):
     says, (lookup, store) = row
     name, value = says.split(": ")
-    rule = eligible(body, directives({name: value}))
-    without = eligible(body, Directives())
+    asked = Parameters("auto", temperature=temperature)
+    rule, without = eligible(asked, directives({name: value})), eligible(asked, Directives())
     assert rule.lookup is {"yes": True, "no": False, "as without it": without.lookup}[lookup]
     assert rule.store is {"yes": True, "no": False, "as without it": without.store}[store]
 

@@ -29,7 +29,7 @@ HANSOM = [words[1:] for words in COMMANDS if words[0] in ("hansom", ".venv/bin/h
 MAKE = [words[1:] for words in COMMANDS if words[0] == "make"]
 MODULES = [words[2:] for words in COMMANDS if words[:2] == ["python", "-m"]]
 # The owner of each other program is not this repository.
-OTHERS = {"sudo", "source", "curl", "ray"}
+OTHERS = {"sudo", "source", "curl", "ray", "docker"}
 
 
 def subcommands(group: object, prefix: str = "hansom") -> Iterator[str]:
