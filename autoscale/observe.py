@@ -153,7 +153,7 @@ def asked_for(fleet: Fleet, replicas: int, now_s: float) -> Fleet:
 def _asked(asked: Sequence[float], missing: int, now_s: float) -> tuple[float, ...]:
     """When each replica that is missing was asked for; what was asked for last goes back first.
 
-    At most `MOST_REPLICAS` times: a target of billions, which no cluster has, would take all memory.
+    At most `MOST_REPLICAS` times, because a target of billions would fill the memory.
     """
     missing = min(missing, MOST_REPLICAS)
     return (*asked[: max(0, missing)], *[now_s] * (missing - len(asked)))

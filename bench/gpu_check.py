@@ -106,7 +106,7 @@ def check(shape: str, size: Size, profiles: Path, console: Console, *, gpu: bool
         folder = write(Path(made) / "model", SHAPES[shape])
         tier = tier_of(shape, folder, gpu=gpu)
         halves: list[tuple[str, dict[Cell, list[Result]], float]] = []
-        # vLLM's own runs before and after ours, so that drift of the machine shows; once when quick.
+        # vLLM's own runs before and after ours, so that drift of the machine shows; quick: once.
         for side in ("vllm", "ours") if size is _QUICK else ("vllm", "ours", "vllm"):
             console.log(f"{shape}: starting {side}")
             start_s = time.monotonic()
