@@ -102,3 +102,9 @@ def test_hansom_on_a_gpu_is_held_against_vllm_itself() -> None:
     assert claims["  vLLM's last round of its first, 8 at once"].value == 1
     assert claims["start of ours"].value == 30
     assert claims["failed requests"].met is False
+
+
+def test_a_machine_that_ran_vllm_once_has_no_drift() -> None:
+    figures = {Cell("stream", side, 1): [result(100, 1)] for side in ("ours", "vllm")}
+    names = [one.name for one in gpu_claims(Measured(figures), (1,), 11, {"vllm": 20.0})]
+    assert "start of vllm" in names and not any("last round" in name for name in names)
