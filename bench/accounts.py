@@ -17,19 +17,19 @@ from pathlib import Path
 
 import uvloop
 
+from accounts.limits import Amount, Limit, Payer, applicable
+from accounts.redis_store import RedisAccounts, ReservationRequest, Settling
 from bench.load import percentile
-from cache.redis_store import RedisStore
-from core.accounts import AccountsSettings, Budget, Rules
-from deployments.redis_server import RedisServer
-from ledger.limits import Amount, Limit, Payer, applicable
-from ledger.redis_accounts import Asked, RedisAccounts, Settling
+from cache.exact.redis_store import RedisStore
+from core.settings.accounts import AccountsSettings, BudgetLimit, Rules
+from deployments.machine.redis_server import RedisServer
 
 _BUDGETS = ("1000000 USD/day", "9000000 USD/month", "1000000000000 tokens/month")
 
 
 def limits_of(count: int) -> tuple[Limit, ...]:
     """One limit, or seven: six of a tenant with budgets and rates, and one of its team."""
-    budgets = tuple(Budget.read(words, "hard") for words in _BUDGETS)
+    budgets = tuple(BudgetLimit.read(words, "hard") for words in _BUDGETS)
     rates = Rules(
         budgets=budgets, requests_per_minute=10**9, tokens_per_minute=10**12, concurrency=10**6
     )
@@ -54,7 +54,7 @@ async def measure(url: str, rounds: int) -> dict[str, list[float]]:
         found["ping"].append(await took_s(store.ping()))
         for count in (1, 7):
             id_ = f"{number}-{count}"
-            asked = Asked("acme", id_, limits_of(count), Amount(900, 300), 600.0)
+            asked = ReservationRequest("acme", id_, limits_of(count), Amount(900, 300), 600.0)
             name = "1 limit" if count == 1 else "7 limits"
             found[name].append(await took_s(accounts.reserve(asked, time.time())))
             step = Settling("acme", id_, 1, Amount(400, 200), True)

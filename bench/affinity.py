@@ -32,13 +32,13 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from cache.prefix import Prompt, read
 from core.free_port import free_port
-from core.settings import Tier, VllmEngine, load
-from deployments.choice import Choice, Pace
-from deployments.exchange import Connections
-from deployments.handles import Replica, TierReplicas
-from deployments.scaling import pace_of, profile_of
+from core.settings.load import Tier, VllmEngine, load
+from deployments.gateway.backends.choice import Pace, ReplicaPicker, pace_of
+from deployments.gateway.backends.exchange import Connections
+from deployments.gateway.backends.prefix_index import Prompt, read
+from deployments.gateway.backends.tier import Replica, TierReplicas
+from deployments.scaling import profile_of
 
 PATH = "/v1/chat/completions"
 NEW_TOKENS = 8
@@ -47,7 +47,7 @@ START_S = 600.0
 _WORDS = ("river", "bridge", "market", "station", "hospital", "garden", "harbour", "museum")
 
 
-class FewestRequests(Choice):
+class FewestRequests(ReplicaPicker):
     """The replica with the fewest open requests, the first of equals: what Hansom did before."""
 
     def pick(self, ids: Sequence[str], prompt: Prompt, now_s: float) -> str:  # noqa: ARG002
@@ -55,11 +55,11 @@ class FewestRequests(Choice):
         return min(ids, key=lambda id: self._loads[id].calls if id in self._loads else 0)
 
 
-CHOICES: dict[str, type[Choice]] = {"ours": Choice, "fewest requests": FewestRequests}
+CHOICES: dict[str, type[ReplicaPicker]] = {"ours": ReplicaPicker, "fewest requests": FewestRequests}
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AskedCall:
     """One answer: when its first token came, and its prompt tokens, of them the cached ones."""
 
     ttft_s: float
@@ -80,7 +80,9 @@ def text(seed: str, paragraphs: int) -> str:
     return f"{seed}. " + " ".join(lines)
 
 
-async def ask(tier: TierReplicas, model: str, messages: list[dict[str, str]], short: bool) -> Asked:
+async def ask(
+    tier: TierReplicas, model: str, messages: list[dict[str, str]], short: bool
+) -> AskedCall:
     """One stream, as the gateway sends it."""
     asked = {
         "model": model, "messages": messages, "max_tokens": NEW_TOKENS, "temperature": 0,
@@ -100,15 +102,15 @@ async def ask(tier: TierReplicas, model: str, messages: list[dict[str, str]], sh
         exchange.close()
     usage = orjson.loads(events.split(b"\n\n")[-3].removeprefix(b"data: "))["usage"]
     details = usage.get("prompt_tokens_details") or {}
-    return Asked(ttft_s, usage["prompt_tokens"], details.get("cached_tokens") or 0, short)
+    return AskedCall(ttft_s, usage["prompt_tokens"], details.get("cached_tokens") or 0, short)
 
 
 async def conversations(
     tier: TierReplicas, model: str, name: str, callers: int, turns: int
-) -> list[Asked]:
+) -> list[AskedCall]:
     """Each caller asks again as soon as it has its answer."""
 
-    async def caller(number: int) -> list[Asked]:
+    async def caller(number: int) -> list[AskedCall]:
         messages = [{"role": "system", "content": text(f"{name} {number}", 10)}]
         found = []
         for turn in range(turns):
@@ -122,7 +124,7 @@ async def conversations(
 
 async def lengths(
     tier: TierReplicas, model: str, name: str, requests: int, per_s: float
-) -> list[Asked]:
+) -> list[AskedCall]:
     """Arrivals at random; every fifth prompt is long."""
     rng = np.random.default_rng(0)
     begun = []
@@ -174,9 +176,9 @@ def _await(process: "subprocess.Popen[bytes]", port: int) -> None:
 
 async def measure(
     tier: Tier, pace: Pace, replicas: list[Replica], options: argparse.Namespace
-) -> dict[str, dict[str, list[Asked]]]:
+) -> dict[str, dict[str, list[AskedCall]]]:
     """All answers by load and choice."""
-    found: dict[str, dict[str, list[Asked]]] = {
+    found: dict[str, dict[str, list[AskedCall]]] = {
         load: {name: [] for name in CHOICES} for load in ("conversations", "lengths")
     }
     connections = Connections()
@@ -196,7 +198,7 @@ async def measure(
     return found
 
 
-def figures(found: dict[str, dict[str, list[Asked]]]) -> dict[str, dict[str, float]]:
+def figures(found: dict[str, dict[str, list[AskedCall]]]) -> dict[str, dict[str, float]]:
     """By figure and choice; a TTFT in seconds, a share in [0, 1]."""
     told: dict[str, dict[str, float]] = {}
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import uvicorn
 
 from core.progress import SilentProgress
-from core.settings import load
-from deployments import environment
+from core.settings.load import load
+from deployments.machine import environment
+from deployments.machine.weights import prepare
 from deployments.scaling import profile_of
-from deployments.vllm_engine import Vllm
-from deployments.weights import prepare
+from deployments.tier.vllm_engine import Vllm
 
 
 async def serve(config: Path, name: str, port: int) -> None:

@@ -2,7 +2,7 @@
 
     hansom serve &
     python -m bench.answers --kept ../shared/data/router/dev
-    python -m router.fit_uncertainty bench/out/answers.jsonl
+    python -m training.router.fit_uncertainty bench/out/answers.jsonl
 
 Promises: one JSON line an answer, with `tier`, `kind`, `form`, `prompt`, `answer`, `logprobs`
 (natural, of its tokens in order), `right`, `finish`, and for some `second`, another answer at

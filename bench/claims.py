@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from bench.load import Result, percentile
+from bench.load import LoadResult, percentile
 
 PACED_TOKENS = 50
 PACED_TPOT_S = 0.01
@@ -20,7 +20,7 @@ _NOT_TOKENS = 2  # a stream's events besides its tokens: the finish reason and [
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class ClaimCell:
     """One place in the tables: what is sent, to whom, and how many at once."""
 
     case: str
@@ -29,11 +29,11 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class ClaimFigures:
     """All rounds of one cell."""
 
-    cell: Cell
-    rounds: tuple[Result, ...]
+    cell: ClaimCell
+    rounds: tuple[LoadResult, ...]
 
     @property
     def failures(self) -> int:
@@ -128,23 +128,25 @@ class Claim:
 class Measured:
     """All figures of a run, by cell."""
 
-    def __init__(self, results: Mapping[Cell, Sequence[Result]]) -> None:
-        self.figures = [Figures(cell, tuple(rounds)) for cell, rounds in results.items()]
+    def __init__(self, results: Mapping[ClaimCell, Sequence[LoadResult]]) -> None:
+        self.figures = [ClaimFigures(cell, tuple(rounds)) for cell, rounds in results.items()]
         self._found = {one.cell: one for one in self.figures}
 
-    def at(self, case: str, target: str, at_once: int) -> Figures:
+    def at(self, case: str, target: str, at_once: int) -> ClaimFigures:
         """One cell; KeyError when it was not measured."""
-        return self._found[Cell(case, target, at_once)]
+        return self._found[ClaimCell(case, target, at_once)]
 
-    def rate_share(self, case: str, at_once: int, peer: Figures) -> float:
+    def rate_share(self, case: str, at_once: int, peer: ClaimFigures) -> float:
         """Our answers per second as per cent of a peer's, median of the rounds' own."""
         ours = self.at(case, "ours", at_once)
         return statistics.median(a / b * 100 for a, b in zip(ours.rates, peer.rates, strict=True))
 
-    def added_ms(self, ours: Figures, peer: Figures, share: float, *, ttft: bool = False) -> float:
+    def added_ms(
+        self, ours: ClaimFigures, peer: ClaimFigures, share: float, *, ttft: bool = False
+    ) -> float:
         """What our side adds to a percentile, milliseconds, median of the rounds' own."""
 
-        def at(one: Result) -> float:
+        def at(one: LoadResult) -> float:
             return percentile(one.ttfts_ms if ttft else one.totals_ms, share)
 
         return statistics.median(

@@ -22,7 +22,7 @@ _CHAT_TEMPLATE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class LlamaShape:
     """A Llama model's dimensions, by the names of its config.json."""
 
     hidden_size: int
@@ -50,13 +50,13 @@ class Shape:
 # Dimensions of Meta's Llama 3.1 8B and 70B, from their published config.json; `tiny` is ours, for a
 # machine without a GPU.
 SHAPES = {
-    "tiny": Shape(256, 512, 2, 4, 2, 2048),
-    "8b": Shape(4096, 14336, 32, 32, 8, 128_256),
-    "70b": Shape(8192, 28672, 80, 64, 8, 128_256),
+    "tiny": LlamaShape(256, 512, 2, 4, 2, 2048),
+    "8b": LlamaShape(4096, 14336, 32, 32, 8, 128_256),
+    "70b": LlamaShape(8192, 28672, 80, 64, 8, 128_256),
 }
 
 
-def write(folder: Path, shape: Shape) -> Path:
+def write(folder: Path, shape: LlamaShape) -> Path:
     """Write `config.json` and a tokenizer of the shape's vocabulary into `folder`; return it."""
     folder.mkdir(parents=True, exist_ok=True)
     config = asdict(shape) | {

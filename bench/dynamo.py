@@ -26,14 +26,14 @@ from typing import IO, Any
 
 import numpy as np
 
-from autoscale.baselines import start_with
-from autoscale.profile import EngineProfile, Slo
-from autoscale.replay import Scaler, Setup
-from autoscale.replay_policies import scaler
-from autoscale.trace import Trace, read
+from autoscale.policy.profile import EngineProfile, Slo
+from autoscale.replay.baselines import start_with
+from autoscale.replay.policies import scaler
+from autoscale.replay.replay import Scaler, Setup
+from autoscale.replay.trace import Trace, read
 from bench.dynamo_view import BLOCK_TOKENS, Pass, Watch, fit, mooncake
 from bench.scaling import choice
-from core.scaling import Scaling
+from core.settings.scaling import Scaling
 
 SIDE = Path(__file__).with_name("dynamo_side.py")
 SLO = Slo()
@@ -90,7 +90,7 @@ def ramp(lengths: Trace, seed: int = 0) -> Trace:
     return Trace("ramp", at_s, lengths.input_tokens[rows], lengths.output_tokens[rows])
 
 
-class Peer:
+class DynamoPeer:
     """Dynamo's replay, started anew for each trace and policy."""
 
     def __init__(self, python: Path, folder: Path) -> None:
@@ -143,7 +143,7 @@ def converse(told: Iterable[str], asked: IO[str], answer: Answers) -> dict[str, 
     return None
 
 
-def measure(peer: Peer, lengths: Trace) -> tuple[EngineProfile, float]:
+def measure(peer: DynamoPeer, lengths: Trace) -> tuple[EngineProfile, float]:
     """The engine's profile, from passes of one worker under a load that grows."""
     passes: list[Pass] = []
 
@@ -161,7 +161,7 @@ def measure(peer: Peer, lengths: Trace) -> tuple[EngineProfile, float]:
     )
 
 
-class Answer:
+class DynamoAnswer:
     """A scaler that is asked by snapshots; counts how often it moved."""
 
     def __init__(self, scale: Scaler, watch: Watch, workers: int) -> None:
@@ -186,7 +186,7 @@ class Scene:
     `scaling` is the setting of ours.
     """
 
-    peer: Peer
+    peer: DynamoPeer
     trace: Trace
     path: Path
     profile: EngineProfile
@@ -205,7 +205,7 @@ def row(scene: Scene, policy: str) -> dict[str, Any]:
     else:
         setup = Setup(profile, SLO, initial=workers, max_replicas=MOST_REPLICAS)
         scale = scaler(trace, replace(choice(policy), scaling=scene.scaling), setup)
-        answer = Answer(scale, Watch(workers, profile.kv_tokens), workers)
+        answer = DynamoAnswer(scale, Watch(workers, profile.kv_tokens), workers)
         report = peer.replay(path, workers, TICK_S, answer)
         told |= {"moves": answer.moves, "peak": answer.peak}
     told["slo_attainment"] = report["goodput_completed_requests"] / report["num_requests"]
@@ -239,7 +239,7 @@ def main(arguments: list[str] | None = None) -> None:
     trace = hour.scaled(args.scale, 0)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="hansom-bench-") as folder:
-        peer = Peer(args.dynamo.absolute(), Path(folder))
+        peer = DynamoPeer(args.dynamo.absolute(), Path(folder))
         profile, error = measure(peer, hour)
         print(f"{profile.model_dump_json()}\na pass is {error:.1%} off, a median\n", flush=True)
         print("| policy | within | GPU-hours | moves | " + " | ".join(FIGURES.values()) + " |")

@@ -1,7 +1,7 @@
 """Snapshots of NVIDIA Dynamo's replay engine as our policy sees them, and traces as it reads them.
 
 Promises: nothing is told to the policy but what is in the snapshot, and when each worker was asked
-for. What a snapshot does not say as `autoscale.signals` means it:
+for. What a snapshot does not say as `autoscale.policy.signals` means it:
 
 - Prompt tokens that came are calls that came times the mean prompt of those that ended in the same
   tick (of the last tick that had any, where none did). Our gateways count them on arrival.
@@ -24,11 +24,11 @@ from typing import Any
 
 import numpy as np
 
-from autoscale.engine_state import Floats
-from autoscale.profile import EngineProfile
-from autoscale.signals import Load, Traffic, View
-from autoscale.trace import Trace
-from autoscale.work import PRIOR_INPUT_TOKENS
+from autoscale.policy.profile import EngineProfile
+from autoscale.policy.signals import Load, Traffic, View
+from autoscale.policy.work import PRIOR_INPUT_TOKENS
+from autoscale.replay.engine_state import Floats
+from autoscale.replay.trace import Trace
 
 BLOCK_TOKENS = 512
 
@@ -91,7 +91,7 @@ class Watch:
         self._passes: dict[int, Pass] = {}
 
     def asked(self, workers: int) -> None:
-        """So many are there to be, by the decision that was just made."""
+        """Record the number of replicas that the last decision wants."""
         self._target = workers
 
     def view(self, snapshot: Mapping[str, Any]) -> View:

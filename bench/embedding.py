@@ -28,8 +28,10 @@ from rich.console import Console
 from rich.table import Table
 
 from core.ports import Embedder
-from router.conversation import read
-from router.embed import (
+from router.score.conversation import read
+from router.score.features import of_conversation
+from router.score.model import Scorer
+from text.embed import (
     EMBEDDING_SIZE,
     MODEL_FILE,
     MODEL_PACKAGE,
@@ -38,8 +40,6 @@ from router.embed import (
     MiniLM,
     packaged_file,
 )
-from router.features import of_conversation
-from router.score import Scorer
 
 LENGTHS_TOKENS = (16, 64, 128, 256)
 BATCHES = (2, 4, 8)

@@ -9,7 +9,7 @@ order every other round; an answer that is not marked as a hit is a failure. Our
 Redis; the peer is `litellm`, one worker, with the words of our answer and its logging as in
 production, on the same Redis program, by TCP. Its process keeps answers in front of Redis, ours
 does not: Redis' own count of its hits is printed. Also the look-up alone:
-`cache.exact.ExactCache.get` on a unix socket.
+`cache.exact.answers.ExactCache.get` on a unix socket.
 Not covered: misses, streams, and more than one worker or gateway process on either side.
 """
 
@@ -32,18 +32,18 @@ import redis
 import yaml
 from rich.console import Console
 
-from bench.claims import Cell, Claim, Measured, claims_table, failures, figures_table
+from bench.claims import Claim, ClaimCell, Measured, claims_table, failures, figures_table
 from bench.load import Generator, Job, percentile
 from bench.overhead import OUT, in_turns
 from bench.peer_redis import own_redis
 from bench.peers import ours, process
 from bench.semantic_peers import PYTHON_VARIABLE
-from cache.exact import CachedAnswer, ExactCache
-from cache.redis_store import RedisStore
+from cache.exact.answers import CachedAnswer, ExactCache
+from cache.exact.redis_store import RedisStore
 from core.call import Usage
 from core.free_port import free_port
 from core.log import SystemClock
-from deployments.redis_server import RedisServer
+from deployments.machine.redis_server import RedisServer
 
 CONFIG = Path(__file__).parent.parent / "config/simulated.yaml"
 MODEL = "small"  # a tier of that config; the peer calls its model so, too
@@ -179,7 +179,7 @@ def measure(python: Path, rounds: int, duration_s: float, console: Console) -> l
         check_peer(ports["litellm"], content_of(answer))
         generator = stack.enter_context(Generator())
         jobs = {
-            Cell("hit", target, wide): Job(
+            ClaimCell("hit", target, wide): Job(
                 port, _CHAT, body(), wide, duration_s, expect=_HIT[target]
             )
             for wide in LEVELS

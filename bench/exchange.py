@@ -21,8 +21,8 @@ from rich.table import Table
 
 from bench.peers import peer, process
 from core.free_port import free_port
-from core.settings import SimulatedEngine
-from deployments.exchange import Connections
+from core.settings.load import SimulatedEngine
+from deployments.gateway.backends.exchange import Connections
 
 _PATH = "/v1/chat/completions"
 _BODY = json.dumps(

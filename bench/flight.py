@@ -28,14 +28,14 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.load import percentile
-from cache.flight import Flights
-from cache.flight_seat import Lead
-from cache.flight_wire import Timing, Wire
-from cache.key import exact_key
-from cache.replay import DONE
+from cache.exact.key import exact_key
+from cache.flight.flights import Flights
+from cache.flight.redis_flights import FlightTiming, RedisFlights
+from cache.flight.subscribers import Lead
 from core.call import Decision, Usage
 from core.log import SystemClock
-from deployments.redis_server import RedisServer
+from deployments.machine.redis_server import RedisServer
+from wire.whole import DONE
 
 TTFT_S, TPOT_S, TOKENS = 0.2, 0.01, 64
 PLACES = 256  # generations that the simulated engine runs; the others wait
@@ -63,7 +63,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class FlightSample:
     """One caller: its first and last byte after its own arrival, in seconds."""
 
     role: str
@@ -75,7 +75,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class FlightRow:
     """All rounds of one case and one role.
 
     `behind` is the first byte after the leader's own, for callers that came when it did.
@@ -93,7 +93,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class FlightCase:
     """How the callers of a round come, and how many generations they made in each."""
 
     shared: bool
@@ -101,7 +101,7 @@ class Case:
     generations: list[int]
 
 
-class Engine:
+class FlightEngine:
     """Plays tokens at a pace; `places` generations at once in this process."""
 
     def __init__(self, places: int) -> None:
@@ -125,7 +125,7 @@ class Engine:
         await lead.land(DONE, Usage(1, 0, TOKENS), _COST_USD_MICROS)
 
 
-async def shared(flights: Flights, key: str, engine: Engine) -> Sample:
+async def shared(flights: Flights, key: str, engine: FlightEngine) -> FlightSample:
     """A caller in a flight."""
     began_s = time.monotonic()
     seat = flights.join(key, engine.generate)
@@ -137,10 +137,10 @@ async def shared(flights: Flights, key: str, engine: Engine) -> Sample:
     role = "leads" if seat.led else "follows"
     paid = seat.fare.share_usd_micros if seat.fare else 0
     whole_s = time.monotonic() - began_s
-    return Sample(role, first_s, whole_s, paid, b"".join(blocks) == ANSWER)
+    return FlightSample(role, first_s, whole_s, paid, b"".join(blocks) == ANSWER)
 
 
-async def alone(engine: Engine) -> Sample:
+async def alone(engine: FlightEngine) -> FlightSample:
     """A caller that generates for itself."""
     began_s = time.monotonic()
     times_s: list[float] = []
@@ -152,14 +152,14 @@ async def alone(engine: Engine) -> Sample:
 
     await engine.play(put)
     right = b"".join(blocks) + DONE == ANSWER
-    return Sample("alone", times_s[0], time.monotonic() - began_s, _COST_USD_MICROS, right)
+    return FlightSample("alone", times_s[0], time.monotonic() - began_s, _COST_USD_MICROS, right)
 
 
-async def obey(order: Order, flights: Flights, places: int) -> tuple[int, list[Sample]]:
+async def obey(order: Order, flights: Flights, places: int) -> tuple[int, list[FlightSample]]:
     """Generations made, and all samples."""
-    engine = Engine(places)
+    engine = FlightEngine(places)
 
-    async def caller(number: int) -> Sample:
+    async def caller(number: int) -> FlightSample:
         at_s = order.start_s
         if order.arrival == LATER and number:  # one in every process is there from the start
             at_s += _LATER_S + (GENERATION_S - _LATER_S) * number / order.callers
@@ -176,7 +176,7 @@ def work(url: str, places: int, line: Connection) -> None:
     """One process: an order after the other, until there is none."""
 
     async def run() -> None:
-        flights = Flights(Wire(url, SystemClock(), Timing()))
+        flights = Flights(RedisFlights(url, SystemClock(), FlightTiming()))
         loop = asyncio.get_running_loop()
         while (order := await loop.run_in_executor(None, line.recv)) is not None:
             line.send(await obey(order, flights, places))
@@ -186,7 +186,7 @@ def work(url: str, places: int, line: Connection) -> None:
         runner.run(run())
 
 
-def round_of(lines: list[Connection], order: Order) -> tuple[int, list[Sample]]:
+def round_of(lines: list[Connection], order: Order) -> tuple[int, list[FlightSample]]:
     """Every process at the same moment: generations and samples."""
     start_s = time.monotonic() + _HEAD_START_S
     for line in lines:
@@ -205,7 +205,7 @@ def round_of(lines: list[Connection], order: Order) -> tuple[int, list[Sample]]:
     return sum(generations for generations, _ in told), samples
 
 
-def measure(callers: int, processes: int, rounds: int) -> tuple[list[Case], list[Row]]:
+def measure(callers: int, processes: int, rounds: int) -> tuple[list[FlightCase], list[FlightRow]]:
     """Start everything, and run all cases in every round."""
     context = multiprocessing.get_context("fork")
     with tempfile.TemporaryDirectory(prefix="hansom-bench-") as folder:
@@ -229,10 +229,12 @@ def measure(callers: int, processes: int, rounds: int) -> tuple[list[Case], list
             server.stop()
 
 
-def in_turns(lines: list[Connection], callers: int, rounds: int) -> tuple[list[Case], list[Row]]:
+def in_turns(
+    lines: list[Connection], callers: int, rounds: int
+) -> tuple[list[FlightCase], list[FlightRow]]:
     """`callers` in every process; raises `RuntimeError` for a wrong answer or a wrong bill."""
-    cases = [Case(share, come, []) for come in (TOGETHER, LATER) for share in (True, False)]
-    samples: dict[tuple[str, str], list[Sample]] = {}
+    cases = [FlightCase(share, come, []) for come in (TOGETHER, LATER) for share in (True, False)]
+    samples: dict[tuple[str, str], list[FlightSample]] = {}
     round_of(lines, Order(True, _key(), 1, 0.0, LATER))  # opens connections
     for number in range(rounds):
         for case in cases if number % 2 == 0 else reversed(cases):
@@ -247,19 +249,19 @@ def in_turns(lines: list[Connection], callers: int, rounds: int) -> tuple[list[C
     return cases, [_row(*name, found) for name, found in sorted(samples.items())]
 
 
-def _row(arrival: str, role: str, found: list[Sample]) -> Row:
+def _row(arrival: str, role: str, found: list[FlightSample]) -> FlightRow:
     compared = arrival == TOGETHER and role != "alone"
     behind_s = [sample.behind_s if compared else math.nan for sample in found]
     times_s = ([one.first_s for one in found], behind_s, [one.whole_s for one in found])
     shown = [percentile(values, share) * 1e3 for values in times_s for share in (0.5, 0.99)]
-    return Row(arrival, role, len(found), *shown)
+    return FlightRow(arrival, role, len(found), *shown)
 
 
 def _key() -> str:
     return exact_key({"n": uuid.uuid4().hex}, endpoint="e", tenant="bench", policy_version="1")
 
 
-def table(rows: list[Row]) -> Table:
+def table(rows: list[FlightRow]) -> Table:
     """The rows, in milliseconds."""
     whats = ("first byte", "behind", "whole")
     heads = [f"{what} {share}" for what in whats for share in ("p50", "p99")]

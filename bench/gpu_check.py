@@ -26,13 +26,13 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from bench.claims import Cell, Claim, Measured, claims_table, figures_table, gpu_claims
+from bench.claims import Claim, ClaimCell, Measured, claims_table, figures_table, gpu_claims
 from bench.dummy_model import SHAPES, write
-from bench.load import Generator, Job, Result
+from bench.load import Generator, Job, LoadResult
 from bench.overhead import OUT, body, report
 from bench.peers import ours, process, vllm_command
 from core.free_port import free_port
-from core.settings import PathSource, Tier, VllmEngine
+from core.settings.load import PathSource, Tier, VllmEngine
 
 _CHAT = "/v1/chat/completions"
 _CPU_ARGS = {"enforce_eager": True, "dtype": "bfloat16"}
@@ -45,7 +45,7 @@ _FREE = {"input_usd_per_million_tokens": "0.1", "output_usd_per_million_tokens":
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
+class GpuSize:
     """How much to measure: requests at once, tokens of each answer, rounds of `duration_s`."""
 
     levels: tuple[int, ...]
@@ -54,12 +54,12 @@ class Size:
     duration_s: float
 
 
-_FULL = Size((1, 8, 32, 64), tokens=128, rounds=2, duration_s=6.0)
-_QUICK = Size((1, 4), tokens=16, rounds=1, duration_s=0.0)
+_FULL = GpuSize((1, 8, 32, 64), tokens=128, rounds=2, duration_s=6.0)
+_QUICK = GpuSize((1, 4), tokens=16, rounds=1, duration_s=0.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class GpuChecked:
     """What one shape came to."""
 
     shape: str
@@ -100,12 +100,12 @@ def tier_of(shape: str, folder: Path, *, gpu: bool) -> Tier:
     return Tier.model_validate(described)
 
 
-def check(shape: str, size: Size, profiles: Path, console: Console, *, gpu: bool) -> Checked:
+def check(shape: str, size: GpuSize, profiles: Path, console: Console, *, gpu: bool) -> GpuChecked:
     """Measure one shape on both sides, and write its profile."""
     with tempfile.TemporaryDirectory(prefix="hansom-gpu-") as made:
         folder = write(Path(made) / "model", SHAPES[shape])
         tier = tier_of(shape, folder, gpu=gpu)
-        halves: list[tuple[str, dict[Cell, list[Result]], float]] = []
+        halves: list[tuple[str, dict[ClaimCell, list[LoadResult]], float]] = []
         # vLLM's own runs before and after ours, so that drift of the machine shows; quick: once.
         for side in ("vllm", "ours") if size is _QUICK else ("vllm", "ours", "vllm"):
             console.log(f"{shape}: starting {side}")
@@ -118,7 +118,7 @@ def check(shape: str, size: Size, profiles: Path, console: Console, *, gpu: bool
                     calibrate(tier, port, profiles, size, console)
     measured = Measured(joined([results for _, results, _ in halves]))
     starts_s = {side: took_s for side, _, took_s in halves}
-    return Checked(shape, measured, gpu_claims(measured, size.levels, size.tokens, starts_s))
+    return GpuChecked(shape, measured, gpu_claims(measured, size.levels, size.tokens, starts_s))
 
 
 @contextmanager
@@ -136,14 +136,14 @@ def serving(side: str, tier: Tier, folder: Path, home: Path) -> Iterator[int]:
         yield port
 
 
-def rounds(side: str, port: int, tier: Tier, size: Size) -> dict[Cell, list[Result]]:
+def rounds(side: str, port: int, tier: Tier, size: GpuSize) -> dict[ClaimCell, list[LoadResult]]:
     """All levels of one side, round after round, after requests that warm it up."""
     asked = body(tier.model, size.tokens, stream=True, temperature=1, ignore_eos=True)
     jobs = {
-        Cell("stream", side, wide): Job(port, _CHAT, asked, wide, size.duration_s)
+        ClaimCell("stream", side, wide): Job(port, _CHAT, asked, wide, size.duration_s)
         for wide in size.levels
     }
-    found: dict[Cell, list[Result]] = {cell: [] for cell in jobs}
+    found: dict[ClaimCell, list[LoadResult]] = {cell: [] for cell in jobs}
     with Generator() as generator:
         generator.run(Job(port, _CHAT, asked, max(size.levels), least=2))
         for _ in range(size.rounds):
@@ -152,13 +152,13 @@ def rounds(side: str, port: int, tier: Tier, size: Size) -> dict[Cell, list[Resu
     return found
 
 
-def joined(halves: list[dict[Cell, list[Result]]]) -> dict[Cell, list[Result]]:
+def joined(halves: list[dict[ClaimCell, list[LoadResult]]]) -> dict[ClaimCell, list[LoadResult]]:
     """The rounds of each cell, those of a side that ran twice one after the other."""
     cells = dict.fromkeys(cell for half in halves for cell in half)
     return {cell: [one for half in halves for one in half.get(cell, [])] for cell in cells}
 
 
-def calibrate(tier: Tier, port: int, profiles: Path, size: Size, console: Console) -> None:
+def calibrate(tier: Tier, port: int, profiles: Path, size: GpuSize, console: Console) -> None:
     """Write the tier's profile with `hansom plan calibrate`; a failure is told and ends nothing."""
     lengths = "64,128,256" if size is _QUICK else "64,256,1024,2048"
     at_once = ",".join(map(str, size.levels))
@@ -172,7 +172,7 @@ def calibrate(tier: Tier, port: int, profiles: Path, size: Size, console: Consol
     console.log(done.stdout if done.returncode == 0 else f"calibration failed: {done.stderr}")
 
 
-def whole(found: list[Checked], load_before: float) -> dict[str, object]:
+def whole(found: list[GpuChecked], load_before: float) -> dict[str, object]:
     """Everything, for JSON, by shape."""
     told: Mapping[str, object] = {
         one.shape: report(one.measured, one.claims, load_before) for one in found

@@ -12,8 +12,8 @@ import ray
 from ray import serve
 
 from bench.claims import Claim, hang_up_claims
-from bench.load import Connection, Job, Requests, percentile
-from deployments.handles import ENGINE_DEPLOYMENT, tier_app
+from bench.load import Job, LoadConnection, Requests, percentile
+from deployments.names import ENGINE_DEPLOYMENT, tier_app
 
 _TIMEOUT_S = 5.0
 _SEEN_EVENTS = 3
@@ -23,13 +23,13 @@ _GIVE_UP = 2  # requests that were never aborted: the rest would not be either
 def hang_ups(job: Job, tier: str, when: str, tries: int) -> list[Claim]:
     """Leave `tries` requests to `tier`; a stream that is flowing is left after some events."""
     # A handle needs an event loop that lives as long as Serve: an actor has one.
-    client = ray.remote(num_cpus=0)(Client).remote(job, tier)
+    client = ray.remote(num_cpus=0)(RawClient).remote(job, tier)
     claims: list[Claim] = ray.get(client.leave.remote(when, tries))
     ray.kill(client)
     return claims
 
 
-class Client:
+class RawClient:
     """Somebody who asks and leaves."""
 
     def __init__(self, job: Job, tier: str) -> None:
@@ -56,8 +56,8 @@ class Client:
         asked = Claim(f"  one question to the engine, {when}", asked_ms, "ms")
         return [*hang_up_claims(when, aborts_ms, unseen), asked]
 
-    def _ask(self, when: str) -> Connection:
-        connection = Connection(self._job)
+    def _ask(self, when: str) -> LoadConnection:
+        connection = LoadConnection(self._job)
         connection.send(self._requests.next())
         while when == "mid-stream" and connection.answer.events < _SEEN_EVENTS:
             if connection.read():

@@ -31,10 +31,10 @@ from bench.claims import Claim, claims_table
 from bench.ledger_parts import STREAM, Driven, a_line, cpu_s, drain, drive, one_by_one
 from bench.overhead import OUT
 from bench.postgres import own_postgres
-from deployments.redis_server import RedisServer
-from ledger.redis_store import RedisStream
-from ledger.schema import LINES
-from ledger.sql_store import SqlStore, sqlite_url
+from deployments.machine.redis_server import RedisServer
+from ledger.path.redis_stream import RedisStream
+from ledger.path.schema import LINES
+from ledger.path.sql_store import SqlStore, sqlite_url
 
 _AIM_LINES_PER_S = 5000.0
 _MORE_LINES_PER_S = 20_000.0
@@ -43,7 +43,7 @@ _DEADLINE_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
+class LedgerSize:
     """How long each part lasts, in seconds, and how many lines wait before a drain starts."""
 
     sustained_s: float = 20.0
@@ -51,7 +51,7 @@ class Size:
     waiting_lines: int = 150_000
 
 
-_QUICK = Size(2.0, 1.0, 5000)
+_QUICK = LedgerSize(2.0, 1.0, 5000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ def draining(rig: Rig) -> Iterator[int]:
         process.join()
 
 
-def measure(rig: Rig, kind: str, size: Size) -> list[Claim]:
+def measure(rig: Rig, kind: str, size: LedgerSize) -> list[Claim]:
     """What a gateway sees and what arrives, at the aim and above it."""
     with draining(rig) as drain_pid:
         first = rig.drive(
@@ -170,7 +170,7 @@ async def _fill(redis_url: str, lines: int) -> None:
     await stream.close()
 
 
-def compared(rig: Rig, kind: str, size: Size) -> list[Claim]:
+def compared(rig: Rig, kind: str, size: LedgerSize) -> list[Claim]:
     """Our drain alone, and the peer before and after it into the same table."""
     peer = partial(one_by_one, rig.database_url, size.short_s / 2)
     before = rig.pool.submit(peer).result()
@@ -185,7 +185,7 @@ def compared(rig: Rig, kind: str, size: Size) -> list[Claim]:
     ]  # fmt: skip
 
 
-def run(kind: str, folder: Path, database_url: str, size: Size) -> list[Claim]:
+def run(kind: str, folder: Path, database_url: str, size: LedgerSize) -> list[Claim]:
     """Start what is needed in `folder`, measure one kind of database, end everything."""
     server = RedisServer(folder / f"redis-{kind}", folder / f"{kind}.sock")
     with ExitStack() as stack:
@@ -198,7 +198,7 @@ def run(kind: str, folder: Path, database_url: str, size: Size) -> list[Claim]:
         return measure(rig, kind, size) + compared(rig, kind, size)
 
 
-def measure_all(size: Size, *, postgres: bool) -> list[Claim]:
+def measure_all(size: LedgerSize, *, postgres: bool) -> list[Claim]:
     """Every kind of database that was asked for, one after another."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hansom-bench-")))
@@ -215,7 +215,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="tiny: does it run at all")
     given = parser.parse_args()
     load_before = os.getloadavg()[0]
-    claims = measure_all(_QUICK if given.quick else Size(), postgres=given.postgres)
+    claims = measure_all(_QUICK if given.quick else LedgerSize(), postgres=given.postgres)
     told = [asdict(one) | {"value": round(one.value, 3), "met": one.met} for one in claims]
     whole = {"cpus": os.cpu_count(), "load_average": load_before, "claims": told}
     OUT.mkdir(exist_ok=True)

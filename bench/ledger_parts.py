@@ -15,13 +15,13 @@ from sqlalchemy import insert
 
 from core.call import Usage
 from core.ids import new_id
-from ledger.drain import drain_forever
-from ledger.line import Kind, LedgerLine
-from ledger.redis_store import RedisStream, StreamReader
-from ledger.schema import LINES
-from ledger.spool import Spool
-from ledger.sql_store import SqlStore
-from ledger.writer import StreamWriter
+from core.ledger_line import Kind, LedgerLine
+from ledger.path.drain import drain_forever
+from ledger.path.redis_stream import RedisStream, StreamReader
+from ledger.path.schema import LINES
+from ledger.path.spool import Spool
+from ledger.path.sql_store import SqlStore
+from ledger.path.writer import StreamWriter
 
 STREAM = "bench:ledger"
 _TICK_S = 0.001

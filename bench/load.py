@@ -3,7 +3,7 @@
 Promises: every connection has exactly one request open; times are taken around the bytes of one
 request and its answer on an open connection; an answer that is not a whole 200 is a failure and
 never a time. One thread on bare sockets and a selector, so that it needs no installed tool and
-costs less than any server it is pointed at: `Result.cpu_s` says what it cost.
+costs less than any server it is pointed at: `LoadResult.cpu_s` says what it cost.
 Not covered: open-loop arrivals, TLS, and answers without a length.
 """
 
@@ -43,7 +43,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class LoadResult:
     """What came back. Times are of whole answers only; `events` are server-sent ones."""
 
     elapsed_s: float
@@ -59,7 +59,7 @@ class Result:
         return len(self.totals_ms) / self.elapsed_s
 
 
-class Answer:
+class LoadAnswer:
     """One HTTP/1.1 answer while it comes in."""
 
     def __init__(self, expect: bytes = b"") -> None:
@@ -151,7 +151,7 @@ class Requests:
         return self._before + b"%012d" % next(self._numbers) + self._after
 
 
-class Connection:
+class LoadConnection:
     """One connection and the request that is open on it."""
 
     def __init__(self, job: Job) -> None:
@@ -160,11 +160,11 @@ class Connection:
         self.sent = 0
         self.start_s = self.first_s = 0.0
         self._expect = job.expect.encode()
-        self.answer = Answer(self._expect)
+        self.answer = LoadAnswer(self._expect)
 
     def send(self, request: bytes) -> None:
         """Begin a request."""
-        self.answer = Answer(self._expect)
+        self.answer = LoadAnswer(self._expect)
         self.sent += 1
         self.first_s = 0.0
         self.start_s = time.perf_counter()
@@ -195,9 +195,9 @@ class _Run:
         self._ttfts_ms: list[float] = []
         self._failures = self._events = self._open = 0
 
-    def result(self) -> Result:
+    def result(self) -> LoadResult:
         """Do it."""
-        connections = [Connection(self._job) for _ in range(self._job.at_once)]
+        connections = [LoadConnection(self._job) for _ in range(self._job.at_once)]
         cpu_s, start_s = time.process_time(), time.perf_counter()
         for connection in connections:
             self._begin(connection)
@@ -213,17 +213,17 @@ class _Run:
         for connection in connections:
             connection.socket.close()
         self._selector.close()
-        return Result(
+        return LoadResult(
             elapsed_s, time.process_time() - cpu_s, self._failures, self._events,
             self._totals_ms, self._ttfts_ms,
         )  # fmt: skip
 
-    def _begin(self, connection: Connection) -> None:
+    def _begin(self, connection: LoadConnection) -> None:
         self._selector.register(connection.socket, selectors.EVENT_READ, connection)
         self._open += 1
         connection.send(self._requests.next())
 
-    def _end(self, connection: Connection, start_s: float) -> None:
+    def _end(self, connection: LoadConnection, start_s: float) -> None:
         """Note the answer, and go on with the next request or stop."""
         now_s = time.perf_counter()
         answer = connection.answer
@@ -241,7 +241,7 @@ class _Run:
         self._open -= 1
 
 
-def run(job: Job) -> Result:
+def run(job: Job) -> LoadResult:
     """Do one job in this process. The garbage collector rests meanwhile."""
     gc.collect()
     gc.disable()
@@ -265,14 +265,14 @@ class Generator:
     def __exit__(self, *_: object) -> None:
         self._process.communicate(timeout=30)
 
-    def run(self, job: Job) -> Result:
+    def run(self, job: Job) -> LoadResult:
         """Do one job there; raises `RuntimeError` when the process has ended."""
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write(json.dumps(asdict(job)) + "\n")
         self._process.stdin.flush()
         if not (line := self._process.stdout.readline()):
             raise RuntimeError("the load generator ended; its last words are above")
-        return Result(**json.loads(line))
+        return LoadResult(**json.loads(line))
 
 
 def percentile(values: Sequence[float], share: float) -> float:

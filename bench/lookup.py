@@ -5,10 +5,10 @@
 Promises: a Redis of the run's own, with the append-only file of `hansom serve` and without its
 limit of memory and its snapshots; vectors are those of real sentences, and beyond them of copies
 moved aside; prompts searched for are not among the entries. Latencies are those of one client that
-searches one prompt after another, through `cache.redis_vectors`. Recall is beside an exact search
-over float32 vectors, for prompts that have an entry at a cosine of .8 or more. Bytes are all that
-Redis took, entries included.
-Not covered: many clients at once, and what is decided of the entries found (`bench.semantic`).
+searches one prompt after another, through `cache.semantic.redis_vectors`. Recall is beside an exact
+search over float32 vectors, for prompts that have an entry at a cosine of .8 or more. Bytes are all
+that Redis took, entries included. Not covered: many clients at once, and what is decided of the
+entries found (`bench.semantic`).
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from rich.table import Table
 
 from bench.load import percentile
 from bench.lookup_vectors import Material, material, nearest
-from cache.key import exact_key
-from cache.neighbours import NEIGHBOURS
-from cache.redis_vectors import RedisVectors
+from cache.exact.key import exact_key
 from cache.scope import scope_key
-from cache.semantic import Entry, entry_id, near_key
-from deployments.redis_server import RedisServer
-from router.embed import MiniLM
+from cache.semantic.entries import SemanticEntry, entry_id, near_key
+from cache.semantic.neighbours import NEIGHBOURS
+from cache.semantic.redis_vectors import RedisVectors
+from deployments.machine.redis_server import RedisServer
+from text.embed import MiniLM
 
 SIZES = (1_000, 10_000, 100_000)
 MILLION = 1_000_000
@@ -52,7 +52,7 @@ SCOPE = scope_key({"n": 1}, endpoint="chat", tenant="bench", policy_version="1")
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class LookupRow:
     """One size of a scope. `whole` is the search with the prompt's embedding before it.
 
     CPU times are Redis's, for the last inserts and for searches: they hardly depend on who else
@@ -75,11 +75,11 @@ class Row:
     load_after: float
 
 
-def entry(text: str) -> Entry:
+def entry(text: str) -> SemanticEntry:
     """An entry as the cache makes one, without tags."""
     id = entry_id(text)
     key = exact_key({"text": text}, endpoint="chat", tenant="bench", policy_version="1")
-    return Entry(id, text, id, key, (), 1_763_650_000.0)
+    return SemanticEntry(id, text, id, key, (), 1_763_650_000.0)
 
 
 async def grow(
@@ -129,11 +129,15 @@ async def recall(vectors: RedisVectors, given: Material, size: int) -> tuple[flo
 
 
 async def measure(
-    url: str, given: Material, embedder: MiniLM, sizes: Sequence[int], told: Callable[[Row], None]
-) -> list[Row]:
+    url: str,
+    given: Material,
+    embedder: MiniLM,
+    sizes: Sequence[int],
+    told: Callable[[LookupRow], None],
+) -> list[LookupRow]:
     """One row for every size of one growing scope."""
     vectors = RedisVectors(url, timeout_s=5.0)
-    rows: list[Row] = []
+    rows: list[LookupRow] = []
     start = 0
 
     async def alone(at: int) -> None:
@@ -161,7 +165,7 @@ async def measure(
             whole_ms, _ = await timed(whole, cpu_s)
             after = os.getloadavg()[0]
             first, among, asked = await recall(vectors, given, size)
-            row = Row(
+            row = LookupRow(
                 entries=size,
                 near_p50_ms=percentile(near_ms, 0.5),
                 near_p99_ms=percentile(near_ms, 0.99),
@@ -192,7 +196,7 @@ def _cpu_s(client: redis.Redis) -> float:
     return float(info["used_cpu_user"]) + float(info["used_cpu_sys"])
 
 
-def table(rows: Sequence[Row]) -> Table:
+def table(rows: Sequence[LookupRow]) -> Table:
     """The rows for a terminal."""
     heads = (
         "entries", "near p50 / p99", "with embedding", "Redis CPU", "inserts/s", "Redis CPU",

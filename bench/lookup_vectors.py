@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.semantic import entry_id
-from router.embed import MiniLM
+from cache.semantic.entries import entry_id
+from text.embed import MiniLM
 
 QUERIES = 3_000
 # A copy's cosine to its sentence: a neighbour as a paraphrase is one.

@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from router.adapt import Labelled, fit
-from router.conversation import question, read
-from router.embed import MiniLM
-from router.evaluate import apgr, auroc, calibration_error
-from router.features import of_conversation
-from router.score import Scorer
+from learning.measures import apgr, auroc, calibration_error
+from router.adapt.adapt import LabelledPrompt, fit
+from router.score.conversation import question, read
+from router.score.features import of_conversation
+from router.score.model import Scorer
+from text.embed import MiniLM
 
 BENCHMARK = "gsm8k-train"
 GAP = 0.1
@@ -39,7 +39,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class MathsRows:
     """N prompts of one benchmark: (N, D) embeddings, (N, F) surfaces, (N,) scores by model."""
 
     embeddings: NDArray[np.float32]
@@ -57,13 +57,13 @@ class Rows:
         others = [score for name, score in self.scores.items() if name not in pair]
         return np.asarray(np.sum([1 - score for score in others], axis=0, initial=0.0))
 
-    def labelled(self, weak: str, strong: str, at: NDArray[np.intp]) -> Labelled:
-        """What `router.adapt` learns from."""
+    def labelled(self, weak: str, strong: str, at: NDArray[np.intp]) -> LabelledPrompt:
+        """What `router.adapt.adapt` learns from."""
         right = np.stack([self.scores[weak], self.scores[strong]], axis=1)
-        return Labelled(self.embeddings[at], self.surfaces[at], right[at])
+        return LabelledPrompt(self.embeddings[at], self.surfaces[at], right[at])
 
 
-def load(path: Path, benchmark: str = BENCHMARK) -> Rows:
+def load(path: Path, benchmark: str = BENCHMARK) -> MathsRows:
     """Read and embed the rows of a benchmark; raises `ValueError` where there is none."""
     frame = pd.read_parquet(path)
     frame = frame[frame.benchmark == benchmark]
@@ -72,21 +72,21 @@ def load(path: Path, benchmark: str = BENCHMARK) -> Rows:
     chats = [[{"role": "user", "content": prompt}] for prompt in frame.prompt]
     scores = {name.removeprefix("score::"): frame[name].to_numpy(float)
               for name in frame if str(name).startswith("score::")}  # fmt: skip
-    return Rows(
+    return MathsRows(
         MiniLM.installed().embed([question(chat) for chat in chats]),
         np.stack([of_conversation(read(chat)) for chat in chats]),
         scores,
     )
 
 
-def ridge_order(train: Labelled, test: Labelled, penalty: float) -> Floats:
+def ridge_order(train: LabelledPrompt, test: LabelledPrompt, penalty: float) -> Floats:
     """The gain that a ridge over embedding and surface features, taught by `train`, predicts.
 
     What a team without shipped weights would fit; features have the spread of `train`.
     """
     centre, spread = train.surfaces.mean(axis=0), train.surfaces.std(axis=0) + 1e-6
 
-    def inputs(rows: Labelled) -> Floats:
+    def inputs(rows: LabelledPrompt) -> Floats:
         surface = np.clip((rows.surfaces - centre) / spread, -4, 4) / np.sqrt(len(centre))
         return np.hstack([rows.embeddings * np.sqrt(rows.embeddings.shape[1]) / 2, surface])
 
@@ -100,7 +100,7 @@ def ridge_order(train: Labelled, test: Labelled, penalty: float) -> Floats:
     return np.asarray((inputs(test) - mean) @ slopes)
 
 
-def measured(rows: Rows, scorer: Scorer, pair: tuple[str, str]) -> dict[str, float]:
+def measured(rows: MathsRows, scorer: Scorer, pair: tuple[str, str]) -> dict[str, float]:
     """APGR of every order, and calibration after few labels, as means over the draws."""
     found: dict[str, list[float]] = {}
     count, failures = len(rows.embeddings), rows.failures(pair)
@@ -127,7 +127,7 @@ def measured(rows: Rows, scorer: Scorer, pair: tuple[str, str]) -> dict[str, flo
     return {name: float(np.mean(values)) for name, values in found.items()}
 
 
-def table(rows: Rows, results: Sequence[tuple[tuple[str, str], dict[str, float]]]) -> Table:
+def table(rows: MathsRows, results: Sequence[tuple[tuple[str, str], dict[str, float]]]) -> Table:
     """A row for each pair, and the means."""
     names = list(results[0][1])
     made = Table("weak", "strong", "right", *names, title=f"APGR on {BENCHMARK}")

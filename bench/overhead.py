@@ -24,21 +24,21 @@ from rich.console import Console
 from bench.claims import (
     PACED_TOKENS,
     PACED_TPOT_S,
-    Cell,
     Claim,
+    ClaimCell,
     Measured,
     claims_table,
     figures_table,
     real_claims,
     simulated_claims,
 )
-from bench.load import NUMBER, Generator, Job, Result
+from bench.load import NUMBER, Generator, Job, LoadResult
 from bench.peers import cpu_share, ours, peer, process, vllm_command
 from core.free_port import free_port
 from core.progress import SilentProgress
-from core.settings import PathSource, SimulatedEngine, VllmEngine, load
-from deployments import environment
-from deployments.weights import prepare
+from core.settings.load import PathSource, SimulatedEngine, VllmEngine, load
+from deployments.machine import environment
+from deployments.machine.weights import prepare
 
 OUT = Path(__file__).parent / "out"
 _ROOT = Path(__file__).parent.parent
@@ -77,18 +77,18 @@ def body(model: str, tokens: int, **more: object) -> str:
     return json.dumps(asked | {"messages": [{"role": "user", "content": question}]} | more)
 
 
-def in_turns(jobs: dict[Cell, Job], generator: Generator, rounds: int) -> Measured:
+def in_turns(jobs: dict[ClaimCell, Job], generator: Generator, rounds: int) -> Measured:
     """All cells in every round, after unmeasured requests that open and fill what stays."""
     for job in jobs.values():
         generator.run(replace(job, duration_s=0.0, least=2))
-    results: dict[Cell, list[Result]] = {cell: [] for cell in jobs}
+    results: dict[ClaimCell, list[LoadResult]] = {cell: [] for cell in jobs}
     for number in range(rounds):
         for cell in list(jobs) if number % 2 == 0 else reversed(list(jobs)):
             results[cell].append(generator.run(jobs[cell]))
     return Measured(results)
 
 
-def simulated_jobs(ports: dict[str, int], duration_s: float) -> dict[Cell, Job]:
+def simulated_jobs(ports: dict[str, int], duration_s: float) -> dict[ClaimCell, Job]:
     """What is sent where; compared cells stand beside each other."""
     hit = body("fast", 16, temperature=0).replace(NUMBER, "again")
     plain = {
@@ -103,17 +103,17 @@ def simulated_jobs(ports: dict[str, int], duration_s: float) -> dict[Cell, Job]:
     stream = body("fast", PACED_TOKENS, stream=True)
     paced = body("paced", PACED_TOKENS, stream=True)
     jobs = {
-        Cell(case, target, wide): replace(job, at_once=wide, duration_s=duration_s)
+        ClaimCell(case, target, wide): replace(job, at_once=wide, duration_s=duration_s)
         for wide in _LEVELS
         for (case, target), job in plain.items()
     }
     for wide in (1, *_STREAMS):
         for target in ("engine", "ours"):
-            cell = Cell("stream", target, wide)
+            cell = ClaimCell("stream", target, wide)
             jobs[cell] = Job(ports[target], _CHAT, stream, wide, duration_s)
     for wide in (1, 32):
         for target, port in (("engine", ports["paced"]), ("ours", ports["ours"])):
-            jobs[Cell("paced", target, wide)] = Job(port, _CHAT, paced, wide, least=2)
+            jobs[ClaimCell("paced", target, wide)] = Job(port, _CHAT, paced, wide, least=2)
     return jobs
 
 
@@ -189,7 +189,9 @@ def real(size: Size, console: Console) -> tuple[Measured, list[Claim]]:
             tier.model, _REAL_TOKENS, stream=True, temperature=0, ignore_eos=True
         )  # fmt: skip
         jobs = {
-            Cell("stream", target, wide): Job(ports[target], _CHAT, asked, wide, size.duration_s)
+            ClaimCell("stream", target, wide): Job(
+                ports[target], _CHAT, asked, wide, size.duration_s
+            )
             for wide in _REAL_LEVELS
             for target in ports
         }

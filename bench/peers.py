@@ -29,9 +29,9 @@ import yaml
 
 from core.free_port import free_port
 from core.progress import SilentProgress
-from core.settings import SimulatedEngine, Tier, VllmEngine, load
-from deployments import environment
-from deployments.weights import engine_arguments
+from core.settings.load import SimulatedEngine, Tier, VllmEngine, load
+from deployments.machine import environment
+from deployments.machine.weights import engine_arguments
 
 _HELLO = b'{"hello":"world"}'
 _START_TIMEOUT_S = 600.0
@@ -188,7 +188,7 @@ def _application(kind: str, engine: str | None) -> Any:
         return _fastapi()
     if kind == "asgi":
         return _asgi
-    from deployments.simulated import Simulated
+    from deployments.tier.simulated.engine import Simulated
 
     return Simulated(SimulatedEngine.model_validate_json(engine or "{}"), "simulated")
 

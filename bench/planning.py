@@ -19,14 +19,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from autoscale.design import design
-from autoscale.profile import EngineProfile, Slo
-from autoscale.profiles import pick
-from autoscale.replay import Setup
-from autoscale.season import History, forecast
-from autoscale.season_fit import Assumed
-from autoscale.sizing import Needs, curve, smallest
-from autoscale.trace import Trace, read
+from autoscale.calibrate.profiles import pick
+from autoscale.capacity.design import design
+from autoscale.capacity.season import History, forecast
+from autoscale.capacity.season_fit import Assumed
+from autoscale.capacity.sizing import ReplicaNeeds, curve, smallest
+from autoscale.policy.profile import EngineProfile, Slo
+from autoscale.replay.replay import Setup
+from autoscale.replay.trace import Trace, read
 from bench.scaling import PROFILES, TRACES
 
 DAY_S = 86_400.0
@@ -114,7 +114,7 @@ def days(folder: Path) -> None:
         began_s = time.perf_counter()
         sized = smallest(trace, setup)
         took_s = time.perf_counter() - began_s
-        other = Needs(trace, setup, OTHER_SEEDS)
+        other = ReplicaNeeds(trace, setup, OTHER_SEEDS)
         fewer = other.kept(sized.replicas - 1) if sized.replicas > 1 else float("nan")
         print(
             f"| {trace.name} | {len(trace):,} | {sized.replicas} | {took_s:.1f} | "
@@ -168,7 +168,7 @@ def peers(folder: Path, sr_sim: str | None, aiconfigurator: str | None) -> None:
             answers[f"vllm-sr-sim, {name}"] = ask_sr_sim(sr_sim, trace, per_s)
         if aiconfigurator:
             answers[f"AIConfigurator, {name}"] = ask_aiconfigurator(aiconfigurator, trace, per_s)
-    judges = [Needs(trace, one, (*SEEDS, *OTHER_SEEDS)) for one in (setup, fast)]
+    judges = [ReplicaNeeds(trace, one, (*SEEDS, *OTHER_SEEDS)) for one in (setup, fast)]
     print("| planner | A100s | within the SLO, replayed | on faster replicas |\n|---|---|---|---|")
     for name, replicas in answers.items():
         kept = " | ".join(f"{one.kept(replicas):.1%}" for one in judges)

@@ -12,16 +12,16 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
-from autoscale.engine_prefix import cached_tokens, found_blocks, leave, use
-from autoscale.engine_state import (
+from autoscale.replay.engine_prefix import cached_tokens, found_blocks, leave, use
+from autoscale.replay.engine_state import (
     BLOCK_TOKENS,
     Constants,
     new_marks,
     new_requests,
     new_slots,
 )
-from autoscale.prefixes import Prefixes
-from autoscale.trace import Trace, read
+from autoscale.replay.prefixes import Prefixes
+from autoscale.replay.trace import Trace, read
 
 
 def of_replay(trace: Trace, blocks: int) -> float:

@@ -23,9 +23,9 @@ import yaml
 
 from bench.quantization_checks import passes
 from bench.quantization_engine import PROMPTS
-from core.settings import PathSource, Tier, load
-from deployments import environment
-from deployments.weights import engine_arguments, prepare
+from core.settings.load import PathSource, Tier, load
+from deployments.machine import environment
+from deployments.machine.weights import engine_arguments, prepare
 
 _ENVIRONMENT = {
     "VLLM_CPU_KVCACHE_SPACE": "1",
@@ -36,7 +36,7 @@ _ENVIRONMENT = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Measured:
+class FormatFigures:
     """One format's figures; speeds are of the best round, in tokens per second."""
 
     format: str
@@ -64,7 +64,7 @@ class Silent:
         """End nothing."""
 
 
-class Engine:
+class QuantizedEngine:
     """The child process that holds one format's model; ready when made."""
 
     def __init__(self, name: str, folder: pathlib.Path, threads: int, log: pathlib.Path) -> None:
@@ -118,7 +118,7 @@ def folders(tier: Tier, formats: list[str], home: pathlib.Path) -> dict[str, pat
     }
 
 
-def measure(engines: list[Engine], rounds: int) -> list[Measured]:
+def measure(engines: list[QuantizedEngine], rounds: int) -> list[FormatFigures]:
     """All figures of all engines, speeds in turns."""
     prompts = yaml.safe_load(PROMPTS.read_text(encoding="utf-8"))
     for engine in engines:
@@ -132,7 +132,7 @@ def measure(engines: list[Engine], rounds: int) -> list[Measured]:
         answers = engine.ask("quality")
         best = {key: max(s[key] for s in speeds[engine.name]) for key in speeds[engine.name][0]}
         measured.append(
-            Measured(
+            FormatFigures(
                 engine.name,
                 engine.load_s,
                 engine.ask("memory"),
@@ -148,7 +148,7 @@ def measure(engines: list[Engine], rounds: int) -> list[Measured]:
     return measured
 
 
-def table(tier: Tier, measured: list[Measured]) -> rich.table.Table:
+def table(tier: Tier, measured: list[FormatFigures]) -> rich.table.Table:
     """The figures, and in brackets the ratio to the first format."""
     first = measured[0]
     shown = rich.table.Table(title=f"{tier.name}: {tier.model}")
@@ -186,7 +186,7 @@ def main() -> None:
     tier = load(given.config).tier(given.tier)
     made = folders(tier, given.formats, given.home)
     engines = [
-        Engine(name, folder, given.threads, given.home / f"bench-{tier.name}-{name}.log")
+        QuantizedEngine(name, folder, given.threads, given.home / f"bench-{tier.name}-{name}.log")
         for name, folder in made.items()
     ]
     measured = measure(engines, given.rounds)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from router.evaluate import apgr, bootstrap
+from learning.measures import apgr, bootstrap
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
@@ -22,7 +22,7 @@ MEASURES = ("saved", "quality", "mean_s", "p50_s", "p95_s")
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class AnsweredRow:
     """n prompts answered by both tiers, columns small and large: right, cost_usd, seconds (n, 2).
 
     `predict_s` (n,) is what embedding and score took; `doubt` (n,) is that in small's answer.
@@ -34,9 +34,9 @@ class Answered:
     predict_s: Floats
     doubt: Floats
 
-    def at(self, picked: Rows) -> "Answered":
+    def at(self, picked: Rows) -> "AnsweredRow":
         """These rows only."""
-        return Answered(
+        return AnsweredRow(
             self.right[picked],
             self.cost_usd[picked],
             self.seconds[picked],
@@ -46,7 +46,7 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ReplayOutcome:
     """What a strategy gives on m prompts: right, cost_usd and seconds are (m,)."""
 
     right: Floats
@@ -80,7 +80,7 @@ class Way:
         ahead = None if self.ahead is None else self.ahead[picked]
         return replace(self, rank=self.rank[picked], ahead=ahead)
 
-    def outcome(self, rows: Answered, cut: Cut) -> Outcome:
+    def outcome(self, rows: AnsweredRow, cut: Cut) -> ReplayOutcome:
         """What a cut-off gives on all rows."""
         straight = np.zeros(len(self.rank), dtype=bool)
         if self.ahead is not None:
@@ -91,13 +91,13 @@ class Way:
         def total(values: Floats) -> Floats:
             return np.asarray(first * values[:, 0] + up * values[:, 1])
 
-        return Outcome(
+        return ReplayOutcome(
             np.where(up, rows.right[:, 1], rows.right[:, 0]),
             total(rows.cost_usd),
             total(rows.seconds) + self.predicts * rows.predict_s,
         )
 
-    def cheapest(self, rows: Answered, target: float) -> Cut:
+    def cheapest(self, rows: AnsweredRow, target: float) -> Cut:
         """The cheapest cut-off that reaches the target on these rows; everything, if none does.
 
         Every cut between different ranks is tried; of `ahead`, every tenth.
@@ -136,7 +136,7 @@ def _cumulated(values: Floats, straight: NDArray[np.bool_], both: bool, order: R
 
 
 def measured(
-    way: Way, rows: Answered, target: float | None, draw: np.random.Generator
+    way: Way, rows: AnsweredRow, target: float | None, draw: np.random.Generator
 ) -> dict[str, float]:
     """`MEASURES` of one cross-fitting: the share of always-large's cost that is saved, quality as a
     share of always-large's, and the client's waiting. Without a target, half goes to large.
@@ -160,7 +160,7 @@ def measured(
     return dict(zip(MEASURES, map(float, values), strict=True))
 
 
-def spread(way: Way, rows: Answered, target: float | None) -> dict[str, tuple[float, ...]]:
+def spread(way: Way, rows: AnsweredRow, target: float | None) -> dict[str, tuple[float, ...]]:
     """Median and 95 % of every measure over resampled rows, each cross-fitted."""
     told = []
     for seed in range(ROUNDS):
@@ -173,7 +173,7 @@ def spread(way: Way, rows: Answered, target: float | None) -> dict[str, tuple[fl
     }
 
 
-def compared(rows: Answered, need: Floats, taught: Floats, rules: Floats) -> dict[str, Way]:
+def compared(rows: AnsweredRow, need: Floats, taught: Floats, rules: Floats) -> dict[str, Way]:
     """The strategies side by side; in "both" the score may go to large without asking small."""
     chance = np.random.default_rng(7).uniform(size=len(rules))
     joined = (_ranked(taught) + _ranked(rows.doubt)) / 2
@@ -194,7 +194,7 @@ def _ranked(values: Floats) -> Floats:
     return np.asarray(middle[place] / len(values))
 
 
-def report(rows: Answered, ways: dict[str, Way]) -> list[dict[str, object]]:
+def report(rows: AnsweredRow, ways: dict[str, Way]) -> list[dict[str, object]]:
     """One row a strategy: APGR, and every measure at each target and at half."""
     weak, strong = rows.right.T
     told: list[dict[str, object]] = []

@@ -20,12 +20,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from autoscale.measure import Answer, Where, drive
-from autoscale.profile import EngineProfile, Slo
-from autoscale.profiles import pick
-from autoscale.replay import Setup
-from autoscale.replay_policies import Choice, run
-from autoscale.trace import Trace
+from autoscale.calibrate.measure import MeasuredAnswer, Where, drive
+from autoscale.calibrate.profiles import pick
+from autoscale.policy.profile import EngineProfile, Slo
+from autoscale.replay.policies import PolicyChoice, run
+from autoscale.replay.replay import Setup
+from autoscale.replay.trace import Trace
 
 FIGURES = ("ttft_s_p50", "ttft_s_p95", "output_tokens_per_s")
 STEADY = 1.15
@@ -34,8 +34,8 @@ OUTPUT_TOKENS = (16, 96)
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """Of one run: TTFT in seconds, and output tokens a second from the first arrival to the end."""
+class TruthFigures:
+    """One run: TTFT in seconds, and output tokens a second from the first arrival to the end."""
 
     ttft_s_p50: float
     ttft_s_p95: float
@@ -43,12 +43,12 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class TruthPair:
     """The same arrivals, served and replayed."""
 
     load: str
-    measured: Figures
-    replayed: Figures
+    measured: TruthFigures
+    replayed: TruthFigures
 
     def ratios(self) -> dict[str, float]:
         """Replayed by measured, of each figure."""
@@ -81,30 +81,30 @@ def _lengths(rng: np.random.Generator, requests: int, bounds: tuple[int, int]) -
     return np.clip(rng.lognormal(np.log(middle), 0.7, requests), *bounds).astype(np.int64)
 
 
-def serve(where: Where, trace: Trace) -> tuple[Trace, Figures]:
+def serve(where: Where, trace: Trace) -> tuple[Trace, TruthFigures]:
     """Send the trace to the running tier; what was sent, and what came of it."""
     sent, answers = asyncio.run(drive(where, trace))
     return sent, _figures(sent, [one.ttft_s for one in answers], _ends(answers))
 
 
-def replayed(sent: Trace, profile: EngineProfile, slo: Slo) -> Figures:
+def replayed(sent: Trace, profile: EngineProfile, slo: Slo) -> TruthFigures:
     """What the replay says of the same arrivals on one replica that is there from the start.
 
     `slo` is the tier's own: who is late by it goes last in the engine's queue.
     """
     setup = Setup(profile, slo, warmup_s=0.0, max_replicas=1)
-    found = run(sent, Choice("fixed", replicas=1), setup)
+    found = run(sent, PolicyChoice("fixed", replicas=1), setup)
     later = np.nan_to_num(found.tpot_s) * (sent.output_tokens - 1)
     return _figures(sent, found.ttft_s, sent.at_s + found.ttft_s + later)
 
 
-def _ends(answers: Sequence[Answer]) -> np.ndarray:
+def _ends(answers: Sequence[MeasuredAnswer]) -> np.ndarray:
     return np.array([one.came_s[-1] for one in answers]) - answers[0].sent_s
 
 
-def _figures(sent: Trace, ttft_s: Sequence[float] | np.ndarray, ends_s: np.ndarray) -> Figures:
+def _figures(sent: Trace, ttft_s: Sequence[float] | np.ndarray, ends_s: np.ndarray) -> TruthFigures:
     p50, p95 = np.percentile(ttft_s, (50, 95))
-    return Figures(float(p50), float(p95), float(sent.output_tokens.sum() / ends_s.max()))
+    return TruthFigures(float(p50), float(p95), float(sent.output_tokens.sum() / ends_s.max()))
 
 
 def main() -> None:
@@ -129,7 +129,7 @@ def main() -> None:
         arrivals(asked.at_once, float("inf"), asked.seed),
     ):
         sent, measured = serve(where, trace)
-        pairs.append(Pair(trace.name, measured, replayed(sent, profile, slo)))
+        pairs.append(TruthPair(trace.name, measured, replayed(sent, profile, slo)))
     if asked.json:
         print(json.dumps([{"load": one.load} | one.ratios() for one in pairs]))
         return

@@ -28,22 +28,22 @@ from rich.progress import track
 from rich.table import Table
 
 from bench.bigbench import Task, read
-from bench.replay import Answered, alone, compared, report
-from router.adapt import Labelled, fit
-from router.cascade import judge
-from router.conversation import read as read_conversation
-from router.embed import MiniLM
-from router.evaluate import auroc, bootstrap
-from router.features import of_conversation
-from router.heuristic import complexity
-from router.score import DEFAULT_ARTEFACT, Scorer
+from bench.replay import AnsweredRow, alone, compared, report
+from learning.measures import auroc, bootstrap
+from router.adapt.adapt import LabelledPrompt, fit
+from router.judge.cascade import judge
+from router.score.conversation import read as read_conversation
+from router.score.features import of_conversation
+from router.score.heuristic import complexity
+from router.score.model import DEFAULT_ARTEFACT, Scorer
+from text.embed import MiniLM
 
 OUT = Path(__file__).parent / "out"
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class RoutedAnswer:
     """What a tier said, its cost in USD, the client's wait, and the log-probs of its tokens."""
 
     text: str
@@ -52,10 +52,10 @@ class Answer:
     logprobs: tuple[float, ...]
 
 
-Pair = tuple[Answer, Answer]
+Pair = tuple[RoutedAnswer, RoutedAnswer]
 
 
-async def ask(client: httpx.AsyncClient, tier: str, prompt: str, max_tokens: int) -> Answer:
+async def ask(client: httpx.AsyncClient, tier: str, prompt: str, max_tokens: int) -> RoutedAnswer:
     """One answer through the endpoint."""
     body = {
         "model": tier,
@@ -69,7 +69,7 @@ async def ask(client: httpx.AsyncClient, tier: str, prompt: str, max_tokens: int
     seconds = time.perf_counter() - begun
     choice = got.json()["choices"][0]
     tokens = (choice.get("logprobs") or {}).get("content") or []
-    return Answer(
+    return RoutedAnswer(
         choice["message"]["content"] or "",
         float(got.headers["x-hansom-cost-usd"]),
         seconds,
@@ -112,7 +112,7 @@ def load(path: Path) -> list[Pair]:
         texts, cost, seconds = kept["texts"], kept["cost_usd"], kept["seconds"]
         logprobs = np.split(kept["logprobs"], np.cumsum(kept["counts"].ravel())[:-1])
     flat = [
-        Answer(str(text), float(usd), float(wait), tuple(map(float, tokens)))
+        RoutedAnswer(str(text), float(usd), float(wait), tuple(map(float, tokens)))
         for text, usd, wait, tokens in zip(
             texts.ravel(), cost.ravel(), seconds.ravel(), logprobs, strict=True
         )
@@ -120,11 +120,11 @@ def load(path: Path) -> list[Pair]:
     return list(zip(flat[::2], flat[1::2], strict=True))
 
 
-def graded(tasks: Sequence[Task], pairs: Sequence[Pair], predict_s: Floats) -> Answered:
+def graded(tasks: Sequence[Task], pairs: Sequence[Pair], predict_s: Floats) -> AnsweredRow:
     """The answers as rows, with the doubt that the cascade has in small's."""
     both = list(zip(tasks, pairs, strict=True))
     doubts = [judge(task.prompt, one.text, one.logprobs).value for task, (one, _) in both]
-    return Answered(
+    return AnsweredRow(
         np.array([[float(task.right(one.text)) for one in pair] for task, pair in both]),
         np.array([[one.cost_usd for one in pair] for pair in pairs]),
         np.array([[one.seconds for one in pair] for pair in pairs]),
@@ -134,7 +134,7 @@ def graded(tasks: Sequence[Task], pairs: Sequence[Pair], predict_s: Floats) -> A
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ScoreInputs:
     """What a score reads of n prompts, embedded (n, E) and counted (n, F), and what it took."""
 
     embedded: NDArray[np.float32]
@@ -142,7 +142,7 @@ class Seen:
     seconds: Floats
 
 
-def see(tasks: Sequence[Task], scorer: Scorer) -> Seen:
+def see(tasks: Sequence[Task], scorer: Scorer) -> ScoreInputs:
     """Embed, count and score one prompt after another, and time all three."""
     embedder, embedded, counted, seconds = MiniLM.installed(), [], [], []
     for task in track(tasks, "scoring", transient=True):
@@ -152,15 +152,15 @@ def see(tasks: Sequence[Task], scorer: Scorer) -> Seen:
         counted.append(of_conversation(conversation))
         scorer.judge(embedded[-1][None], counted[-1][None])
         seconds.append(time.perf_counter() - begun)
-    return Seen(np.stack(embedded), np.stack(counted), np.array(seconds))
+    return ScoreInputs(np.stack(embedded), np.stack(counted), np.array(seconds))
 
 
-def scores(right: Floats, seen: Seen, scorer: Scorer) -> tuple[Floats, Floats]:
+def scores(right: Floats, seen: ScoreInputs, scorer: Scorer) -> tuple[Floats, Floats]:
     """(n,) the learned score, and (n,) the same taught by the labels of the other half."""
     taught = np.empty(len(right))
     halves = np.array_split(np.random.default_rng(1).permutation(len(right)), 2)
     for learn, test in (halves, halves[::-1]):
-        labelled = Labelled(seen.embedded[learn], seen.counted[learn], right[learn])
+        labelled = LabelledPrompt(seen.embedded[learn], seen.counted[learn], right[learn])
         lesson = fit(scorer, labelled)
         taught[test] = lesson.judge(seen.embedded[test], seen.counted[test]).rank
     return scorer.judge(seen.embedded, seen.counted).rank, taught
@@ -196,7 +196,7 @@ def main() -> None:
     show(told, lines)
 
 
-def summary(rows: Answered) -> dict[str, object]:
+def summary(rows: AnsweredRow) -> dict[str, object]:
     """What both tiers do by themselves; seconds as mean, p50 and p95 with their intervals."""
     known = bootstrap(auroc, rows.doubt, 1 - rows.right[:, 0])
     return {

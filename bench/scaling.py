@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from autoscale.profile import Slo
-from autoscale.profiles import pick
-from autoscale.replay import ORDERS, ROUTINGS, Order, Routing, Setup
-from autoscale.replay_policies import POLICIES, Choice, run
-from autoscale.trace import Trace, from_rate, read
+from autoscale.calibrate.profiles import pick
+from autoscale.policy.profile import Slo
+from autoscale.replay.policies import POLICIES, PolicyChoice, run
+from autoscale.replay.replay import ORDERS, ROUTINGS, Order, Routing, Setup
+from autoscale.replay.trace import Trace, from_rate, read
 
 TRACES = Path("../shared/data/traces/dev")
 PROFILES = Path("config/profiles.yaml")
@@ -40,7 +40,7 @@ FIGURES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Workload:
+class ScalingWorkload:
     """A trace, the engine that serves it, and what a request may wait."""
 
     name: str
@@ -71,24 +71,24 @@ def azure_tuesday(folder: Path, seed: int) -> Trace:
 WORKLOADS = {
     one.name: one
     for one in (
-        Workload("azconv_x12", _scaled("azure2023_conv", 12), "A100-8B"),
-        Workload(
+        ScalingWorkload("azconv_x12", _scaled("azure2023_conv", 12), "A100-8B"),
+        ScalingWorkload(
             "mooncake_x2", _scaled("mooncake_conversation", 2), "A100-8B", Slo(ttft_factor=2.0)
         ),
-        Workload("azweek", azure_tuesday),
-        Workload("sgthin_x4", _scaled("servegen_mlarge_d0-2_thin60", 4, 0), "A100-8B"),
-        Workload("sgclients_x8", _scaled("servegen_mlarge_d0-2_clientsubset", 8, 1)),
+        ScalingWorkload("azweek", azure_tuesday),
+        ScalingWorkload("sgthin_x4", _scaled("servegen_mlarge_d0-2_thin60", 4, 0), "A100-8B"),
+        ScalingWorkload("sgclients_x8", _scaled("servegen_mlarge_d0-2_clientsubset", 8, 1)),
     )
 }
 
 
-def choice(text: str) -> Choice:
+def choice(text: str) -> PolicyChoice:
     """`ray:8` and the like; ValueError for a policy that is not known."""
     name, _, number = text.partition(":")
     policy = {known: known for known in POLICIES}.get(name)  # type: ignore[call-overload]
     if policy is None:
         raise ValueError(f"{name} is no policy; there are {', '.join(POLICIES)}")
-    made = Choice(policy)
+    made = PolicyChoice(policy)
     if not number:
         return made
     if policy in ("ray", "ray-damped"):

@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from autoscale.profile import Slo
-from autoscale.profiles import pick
-from autoscale.replay import Setup
-from autoscale.trace import Trace, from_rate, read
+from autoscale.calibrate.profiles import pick
+from autoscale.policy.profile import Slo
+from autoscale.replay.replay import Setup
+from autoscale.replay.trace import Trace, from_rate, read
 from bench.scaling import DAY_S, PROFILES, TRACES, measure
 
 PROFILE = "A100-8B"
@@ -44,7 +44,7 @@ _Make = Callable[[Path, float, int], Trace]
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class PromiseCase:
     """A trace by its scale and seed, its half, and what a request of it may wait."""
 
     half: str
@@ -95,23 +95,25 @@ def _of_long(day: int) -> _Make:
 
 
 CASES = {
-    "azure2023_conv": Case("design", _of("azure2023_conv")),
-    "azure week, Tuesday": Case("design", _of_week(2)),
-    "thin60, day 2": Case("design", _of(THIN, 1)),
-    "clients, day 1": Case("design", _of(CLIENTS, 0)),
-    "clients, day 3": Case("design", _of(CLIENTS, 2)),
-    "long answers, day 1": Case("design", _of_long(0)),
-    "mooncake_conversation": Case("held", _of("mooncake_conversation"), Slo(ttft_factor=2.0)),
-    "azure week, Saturday": Case("held", _of_week(6)),
-    "thin60, day 1": Case("held", _of(THIN, 0)),
-    "thin60, day 3": Case("held", _of(THIN, 2)),
-    "clients, day 2": Case("held", _of(CLIENTS, 1)),
-    "long answers, day 2": Case("held", _of_long(1)),
+    "azure2023_conv": PromiseCase("design", _of("azure2023_conv")),
+    "azure week, Tuesday": PromiseCase("design", _of_week(2)),
+    "thin60, day 2": PromiseCase("design", _of(THIN, 1)),
+    "clients, day 1": PromiseCase("design", _of(CLIENTS, 0)),
+    "clients, day 3": PromiseCase("design", _of(CLIENTS, 2)),
+    "long answers, day 1": PromiseCase("design", _of_long(0)),
+    "mooncake_conversation": PromiseCase(
+        "held", _of("mooncake_conversation"), Slo(ttft_factor=2.0)
+    ),
+    "azure week, Saturday": PromiseCase("held", _of_week(6)),
+    "thin60, day 1": PromiseCase("held", _of(THIN, 0)),
+    "thin60, day 3": PromiseCase("held", _of(THIN, 2)),
+    "clients, day 2": PromiseCase("held", _of(CLIENTS, 1)),
+    "long answers, day 2": PromiseCase("held", _of_long(1)),
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class PromisePoint:
     """The share of calls within the SLO, and the GPU-hours that it took."""
 
     share: float
@@ -119,14 +121,14 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class PromiseRow:
     """One trace at one scale."""
 
     name: str
     scale: float
-    ours: Point
-    fixed: Point
-    ray: tuple[Point, ...]
+    ours: PromisePoint
+    fixed: PromisePoint
+    ray: tuple[PromisePoint, ...]
 
     @property
     def ray_hours(self) -> float:
@@ -134,14 +136,14 @@ class Row:
         return at_equal_share(self.ours.share, self.ray)
 
 
-def at_equal_share(share: float, points: Sequence[Point]) -> float:
+def at_equal_share(share: float, points: Sequence[PromisePoint]) -> float:
     """Least GPU-hours at which `points` (one or more) keep `share`, on lines between neighbours.
 
     For a `share` that no point reaches, returns the hours of the point with the highest one, which
     are too few.
     """
     front = sorted(points, key=lambda one: (one.gpu_hours, -one.share))
-    best: list[Point] = []
+    best: list[PromisePoint] = []
     for one in front:
         if not best or one.share > best[-1].share:
             best.append(one)
@@ -155,13 +157,13 @@ def at_equal_share(share: float, points: Sequence[Point]) -> float:
 
 
 def around(
-    share: float, ladder: Sequence[float], ask: Callable[[float], Point]
-) -> tuple[Point, ...]:
+    share: float, ladder: Sequence[float], ask: Callable[[float], PromisePoint]
+) -> tuple[PromisePoint, ...]:
     """Points of the two targets next to `share`, and of those asked on the way to them.
 
     The ladder ascends, and a higher target is taken to keep less.
     """
-    found: dict[int, Point] = {}
+    found: dict[int, PromisePoint] = {}
     low, high = -1, len(ladder)
     while high - low > 1:
         middle = (low + high) // 2
@@ -170,7 +172,7 @@ def around(
     return tuple(found.values())
 
 
-class Kept:
+class KeptShare:
     """Rows of an earlier run, by what they depend on; without a file nothing is kept."""
 
     def __init__(self, path: Path | None) -> None:
@@ -179,19 +181,19 @@ class Kept:
         if path is not None and path.exists():
             self._found = json.loads(path.read_text())
 
-    def get(self, key: str, make: Callable[[], Point]) -> Point:
+    def get(self, key: str, make: Callable[[], PromisePoint]) -> PromisePoint:
         """The point of `key`, made if it is not there."""
         if key not in self._found:
             made = make()
             self._found[key] = (made.share, made.gpu_hours)
             if self._path is not None:
                 self._path.write_text(json.dumps(self._found, indent=0))
-        return Point(*self._found[key])
+        return PromisePoint(*self._found[key])
 
 
-def rows(args: argparse.Namespace) -> Iterator[Row]:
+def rows(args: argparse.Namespace) -> Iterator[PromiseRow]:
     """Each trace at each scale, as it is done."""
-    kept, profile = Kept(args.keep), pick(PROFILES, PROFILE)
+    kept, profile = KeptShare(args.keep), pick(PROFILES, PROFILE)
     for name, case in CASES.items():
         if args.half not in (case.half, "all") or args.only not in name:
             continue
@@ -199,19 +201,19 @@ def rows(args: argparse.Namespace) -> Iterator[Row]:
         for scale in args.scales:
             trace = case.make(args.traces, scale, args.seed)
 
-            def point(policy: str, trace: Trace = trace, setup: Setup = setup) -> Point:
+            def point(policy: str, trace: Trace = trace, setup: Setup = setup) -> PromisePoint:
                 told = measure(trace, policy, setup)
-                return Point(told["slo_attainment"], told["gpu_hours"])
+                return PromisePoint(told["slo_attainment"], told["gpu_hours"])
 
-            def once(policy: str, key: str = f"{name} x{scale:g} {args.seed}") -> Point:
+            def once(policy: str, key: str = f"{name} x{scale:g} {args.seed}") -> PromisePoint:
                 return kept.get(f"{key} {policy}", lambda: point(policy))
 
             ours = point(args.ours)
             ray = around(ours.share, args.ladder, lambda one: once(f"ray-damped:{one:g}"))
-            yield Row(name, scale, ours, once("fixed"), ray)
+            yield PromiseRow(name, scale, ours, once("fixed"), ray)
 
 
-def line(row: Row) -> str:
+def line(row: PromiseRow) -> str:
     """One row of the table."""
     ratio = row.ours.gpu_hours / row.ray_hours
     return (

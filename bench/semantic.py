@@ -20,15 +20,15 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from cache.consensus import Candidate, Choice, Served, choose
-from cache.dataset import Pair, Request, load_pairs, load_stream
-from cache.exam import Examiner
-from cache.gates import Refusal, refusal
-from cache.pair import Reader, features
-from cache.simulate import replay
-from cache.slots import read
-from cache.verify import Verifier
-from router.embed import MiniLM
+from cache.language.mismatch import Mismatch, refusal
+from cache.language.slots import read
+from cache.semantic.consensus import Candidate, EntryChoice, ServedBy, choose
+from cache.semantic.pair import PromptReader, features
+from cache.semantic.verify import Verifier
+from cache.tuning.dataset import Pair, Request, load_pairs, load_stream
+from cache.tuning.evaluation import Examiner
+from cache.tuning.simulate import replay
+from text.embed import MiniLM
 
 POOLED = ("redis_nearmiss", "medical_qp", "probes")
 OTHERS = ("paws_qqp", "negation_cannot", "stsb_and_language", "qqp_gptcache")
@@ -88,10 +88,10 @@ def served_pairs(
 def fixed(threshold: float) -> object:
     """The rule of a cache with one cosine for all."""
 
-    def decide(_: str, near: Sequence[Candidate]) -> Choice:
+    def decide(_: str, near: Sequence[Candidate]) -> EntryChoice:
         if near and near[0].cosine >= threshold:
-            return Choice(0, Served.VERIFIED, near[0].cosine)
-        return Choice(None, Refusal.DISTANT, 0.0)
+            return EntryChoice(0, ServedBy.VERIFIED, near[0].cosine)
+        return EntryChoice(None, Mismatch.DISTANT, 0.0)
 
     return decide
 
@@ -105,7 +105,7 @@ def stream_marks(
     return len(served) / len(requests), wrong / max(len(served), 1)
 
 
-def costs(reader: Reader, verifier: Verifier, pairs: Sequence[Pair]) -> dict[str, float]:
+def costs(reader: PromptReader, verifier: Verifier, pairs: Sequence[Pair]) -> dict[str, float]:
     """Median microseconds of the parts of one verified pair, texts not seen before."""
     found: dict[str, list[float]] = {"slots": [], "reading": [], "gates": [], "features": []}
     found["trees"] = []
@@ -137,7 +137,7 @@ def main() -> None:
     parser.add_argument("--pairs-only", action="store_true")
     given = parser.parse_args()
     embedder = MiniLM.installed()
-    reader = Reader(embedder, kept=1 << 13)
+    reader = PromptReader(embedder, kept=1 << 13)
     verifier = Verifier.load(reader)
     sets = pair_sets(given.data, POOLED)
     told: dict[str, object] = {"costs_us": costs(reader, verifier, sets["redis_nearmiss"])}
@@ -181,7 +181,7 @@ def _stream(path: Path, count: int, embedder: MiniLM, verifier: Verifier) -> dic
     for level in verifier.thresholds:
         settings = Examiner(embedder, verifier, level).settings
 
-        def decide(text: str, near: Sequence[Candidate]) -> Choice:
+        def decide(text: str, near: Sequence[Candidate]) -> EntryChoice:
             return choose(text, near, verifier, settings)  # noqa: B023
 
         told[f"ours {level}"] = stream_marks(requests, rows, decide)

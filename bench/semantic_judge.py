@@ -25,11 +25,11 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from bench.semantic_judge_rows import ANSWERS_FILE, CASES_FILE, TAUGHT, WORDINGS, Case, sample
-from cache.exam import Examiner
-from cache.pair import Reader
-from cache.verify import Verifier
-from router.embed import MiniLM
+from bench.semantic_judge_rows import ANSWERS_FILE, CASES_FILE, TAUGHT, WORDINGS, JudgeCase, sample
+from cache.semantic.pair import PromptReader
+from cache.semantic.verify import Verifier
+from cache.tuning.evaluation import Examiner
+from text.embed import MiniLM
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -46,7 +46,7 @@ class Marks:
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class JudgeRows:
     """N pairs: label, weight, scores and whether the trees serve at their frozen cut-off; (N,)."""
 
     label: Bools
@@ -56,9 +56,9 @@ class Rows:
     served: Bools
     source: NDArray[np.str_]
 
-    def part(self, chosen: Bools) -> Rows:
+    def part(self, chosen: Bools) -> JudgeRows:
         """The chosen rows."""
-        return Rows(*(getattr(self, name)[chosen] for name in Rows.__slots__))
+        return JudgeRows(*(getattr(self, name)[chosen] for name in JudgeRows.__slots__))
 
     def marks(self, served: Bools) -> Marks:
         """What serving these pairs comes to."""
@@ -78,7 +78,7 @@ class Cuts:
     trees: float = BEYOND
     model: float = BEYOND
 
-    def serve(self, rows: Rows) -> Bools:
+    def serve(self, rows: JudgeRows) -> Bools:
         """(N,) which pairs are served."""
         return (rows.trees >= self.trees) | (rows.model >= self.model)
 
@@ -88,11 +88,11 @@ POLICIES = {"trees": (True, False), "model": (False, True), "trees, then model":
 _STEPS = 40  # cut-offs that are tried of each score: its quantiles
 
 
-def rows_of(cases: Sequence[Case], yes: Mapping[str, float]) -> Rows:
+def rows_of(cases: Sequence[JudgeCase], yes: Mapping[str, float]) -> JudgeRows:
     """The cases that have an answer; every set weighs as much as any other."""
     found = [one for one in cases if one.id in yes]
     source = np.array([one.source for one in found])
-    return Rows(
+    return JudgeRows(
         np.array([bool(one.label) for one in found]),
         np.array([1 / (source == one.source).sum() for one in found]),
         np.array([one.trees for one in found]),
@@ -111,7 +111,7 @@ def auroc(label: Bools, score: Floats) -> float | None:
     return float(above)
 
 
-def cut_offs(rows: Rows, policy: tuple[bool, bool], target: float) -> Cuts:
+def cut_offs(rows: JudgeRows, policy: tuple[bool, bool], target: float) -> Cuts:
     """Those with the most recall among those with at most `target` wrong of what is served."""
     trees, model = (
         _tried(score) if used else [BEYOND]
@@ -130,7 +130,9 @@ def _tried(score: Floats) -> list[float]:
     return [BEYOND, *np.unique(steps).tolist()]
 
 
-def crossed(rows: Rows, policy: tuple[bool, bool], target: float, parts: Sequence[Bools]) -> Marks:
+def crossed(
+    rows: JudgeRows, policy: tuple[bool, bool], target: float, parts: Sequence[Bools]
+) -> Marks:
     """Each part served at the cut-offs of all the others; marks of the whole."""
     served = np.zeros(len(rows.label), dtype=bool)
     for part in parts:
@@ -138,7 +140,7 @@ def crossed(rows: Rows, policy: tuple[bool, bool], target: float, parts: Sequenc
     return rows.marks(served)
 
 
-def report(rows: Rows) -> dict[str, object]:
+def report(rows: JudgeRows) -> dict[str, object]:
     """All figures of one wording."""
     even = np.arange(len(rows.label)) % 2 == 0
     sets = [rows.source == name for name in np.unique(rows.source)]
@@ -169,7 +171,7 @@ def report(rows: Rows) -> dict[str, object]:
     return told
 
 
-def _aurocs(rows: Rows) -> dict[str, float | None]:
+def _aurocs(rows: JudgeRows) -> dict[str, float | None]:
     return {"trees": auroc(rows.label, rows.trees), "model": auroc(rows.label, rows.model)}
 
 
@@ -200,13 +202,13 @@ def main() -> None:
     listed = given.work / CASES_FILE
     if not listed.exists():
         embedder = MiniLM.installed()
-        examiner = Examiner(embedder, Verifier.load(Reader(embedder, kept=1 << 13)))
+        examiner = Examiner(embedder, Verifier.load(PromptReader(embedder, kept=1 << 13)))
         drawn = sample(given.data, examiner, given.pairs, given.seed)
         listed.write_text("".join(json.dumps(asdict(one)) + "\n" for one in drawn))
     if given.model:
         engine = [sys.executable, "-m", "bench.semantic_judge_engine"]
         subprocess.run([*engine, str(given.model), str(given.work)], check=True)
-    cases = [Case(**json.loads(line)) for line in listed.read_text().splitlines()]
+    cases = [JudgeCase(**json.loads(line)) for line in listed.read_text().splitlines()]
     told = {name: report(rows_of(cases, yes)) for name, yes in answers(given.work).items() if yes}
     if given.json:
         print(json.dumps(told))

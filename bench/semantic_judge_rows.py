@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.consensus import Candidate, Choice, choose
-from cache.dataset import OUT_OF_SCOPE, Pair, Request, load_pairs, load_stream
-from cache.exam import Examiner
-from cache.gates import never, refusal
-from cache.question import question
-from cache.simulate import replay
+from cache.language.mismatch import never, refusal
+from cache.semantic.consensus import Candidate, EntryChoice, choose
+from cache.semantic.question import question
+from cache.tuning.dataset import OUT_OF_SCOPE, Pair, Request, load_pairs, load_stream
+from cache.tuning.evaluation import Examiner
+from cache.tuning.simulate import replay
 
 CASES_FILE, ANSWERS_FILE = "cases.jsonl", "answers.jsonl"
 # Cases of each set, for a sample of 400; the first rows of a set are drawn from.
@@ -76,7 +76,7 @@ WORDINGS: Mapping[str, Callable[[str, str], str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class JudgeCase:
     """One pair; `trees` is P(the answer serves) by the trees, `served` whether they serve it."""
 
     id: str
@@ -89,7 +89,7 @@ class Case:
     served: bool
 
 
-def sample(data: Path, examiner: Examiner, count: int, seed: int) -> list[Case]:
+def sample(data: Path, examiner: Examiner, count: int, seed: int) -> list[JudgeCase]:
     """About `count` cases of all sets, shuffled, so that a part of them is a sample, too."""
     draw = random.Random(seed)
     cases = []
@@ -103,10 +103,10 @@ def sample(data: Path, examiner: Examiner, count: int, seed: int) -> list[Case]:
 
 def _paired(
     data: Path, source: str, examiner: Examiner, wanted: int, draw: random.Random
-) -> list[Case]:
+) -> list[JudgeCase]:
     rows = load_pairs(data / f"{source}.jsonl.gz")[:MOST_ROWS]
     order = draw.sample(range(len(rows)), len(rows))
-    cases: list[Case] = []
+    cases: list[JudgeCase] = []
     for at in order:
         if len(cases) == wanted:
             break
@@ -121,7 +121,7 @@ def _paired(
 
 def _streamed(
     data: Path, source: str, examiner: Examiner, wanted: int, draw: random.Random
-) -> list[Case]:
+) -> list[JudgeCase]:
     requests = load_stream(data / f"{source}.stream.jsonl.gz")[:MOST_REQUESTS]
     rows = examiner.embedder.embed([one.text for one in requests])
     cases = list(_seen(source, requests, rows, examiner))
@@ -130,10 +130,10 @@ def _streamed(
 
 def _seen(
     source: str, requests: Sequence[Request], rows: NDArray[np.float32], examiner: Examiner
-) -> Iterator[Case]:
-    found: list[Case | None] = []
+) -> Iterator[JudgeCase]:
+    found: list[JudgeCase | None] = []
 
-    def decide(text: str, near: Sequence[Candidate]) -> Choice:
+    def decide(text: str, near: Sequence[Candidate]) -> EntryChoice:
         choice = choose(text, near, examiner.verifier, examiner.settings)
         passing = [one for one in near if one.cosine >= LEAST_COSINE and not _gated(one.text, text)]
         if not passing:
@@ -151,11 +151,11 @@ def _seen(
 
 
 def _case(
-    name: str, source: str, pair: Pair, cosine: float, choice: Choice, examiner: Examiner
-) -> Case:
+    name: str, source: str, pair: Pair, cosine: float, choice: EntryChoice, examiner: Examiner
+) -> JudgeCase:
     trees = examiner.verifier.pair(pair.cached, pair.query)
     served = choice.entry is not None
-    return Case(
+    return JudgeCase(
         name, source, pair.cached, pair.query, pair.label, round(cosine, 4), round(trees, 4), served
     )
 

@@ -37,16 +37,16 @@ class Vectors:
         return self._rows[text]
 
     def to_embeddings(self, data: str, **_: object) -> NDArray[np.float32]:
-        """As GPTCache asks for it."""
+        """Embed a text in GPTCache's form."""
         return self.row(data)
 
     def embed(self, text: str, **_: object) -> list[float]:
-        """As RedisVL asks for it, whose first question is about a text of its own."""
+        """Embed texts in RedisVL's form, whose first request embeds a text of its own."""
         row = self._rows.get(text)
         return [0.0] * self.dimension if row is None else [float(one) for one in row]
 
 
-class Peer(Protocol):
+class CachePeer(Protocol):
     """One cache at one threshold at a time."""
 
     def open(self, threshold: float | None) -> None:
@@ -79,7 +79,7 @@ class GptCache:
         self._seen: list[float] = []
 
     def open(self, threshold: float | None) -> None:
-        """Documented in `Peer`."""
+        """Documented in `CachePeer`."""
         from gptcache import Cache, Config  # type: ignore[import-not-found]
         from gptcache.adapter.api import init_similar_cache  # type: ignore[import-not-found]
         from gptcache.manager import manager_factory  # type: ignore[import-not-found]
@@ -135,13 +135,13 @@ class GptCache:
             manager.eviction_manager.delete()
 
     def put(self, text: str, answer: str) -> None:
-        """Documented in `Peer`."""
+        """Documented in `CachePeer`."""
         from gptcache.adapter.api import put
 
         put(text, answer, cache_obj=self._cache)
 
     def get(self, text: str) -> str | None:
-        """Documented in `Peer`."""
+        """Documented in `CachePeer`."""
         from gptcache.adapter.api import get
 
         found = get(text, cache_obj=self._cache)
@@ -181,7 +181,7 @@ class RedisVl:
         self._count = 0
 
     def open(self, threshold: float | None) -> None:
-        """Documented in `Peer`."""
+        """Documented in `CachePeer`."""
         from redisvl.extensions.cache.llm import SemanticCache  # type: ignore[import-not-found]
         from redisvl.utils.vectorize import CustomVectorizer  # type: ignore[import-not-found]
 
@@ -195,15 +195,15 @@ class RedisVl:
         )
 
     def clear(self) -> None:
-        """Documented in `Peer`."""
+        """Documented in `CachePeer`."""
         self._cache.clear()
 
     def put(self, text: str, answer: str) -> None:
-        """Documented in `Peer`."""
+        """Documented in `CachePeer`."""
         self._cache.store(text, answer)
 
     def get(self, text: str) -> str | None:
-        """Documented in `Peer`."""
+        """Documented in `CachePeer`."""
         found = self._cache.check(text)
         return str(found[0]["response"]) if found else None
 
@@ -218,7 +218,7 @@ class RedisVl:
         return self.get(query["messages"][-1]["content"]) is not None
 
 
-def pairs(peer: Peer, rows: Sequence[tuple[str, str]]) -> dict[str, list[Any]]:
+def pairs(peer: CachePeer, rows: Sequence[tuple[str, str]]) -> dict[str, list[Any]]:
     """For each cached prompt and query, alone in the cache: whether served, and how close."""
     served, near = [], []
     for cached, query in rows:
@@ -229,7 +229,7 @@ def pairs(peer: Peer, rows: Sequence[tuple[str, str]]) -> dict[str, list[Any]]:
     return {"served": served, "closeness": near}
 
 
-def stream(peer: Peer, texts: Sequence[str]) -> list[int]:
+def stream(peer: CachePeer, texts: Sequence[str]) -> list[int]:
     """For each request the place of the one whose answer is served, or -1: then it is kept."""
     found = []
     for place, text in enumerate(texts):
@@ -240,7 +240,7 @@ def stream(peer: Peer, texts: Sequence[str]) -> list[int]:
     return found
 
 
-def run(peer: Peer, job: dict[str, Any], thresholds: Sequence[float]) -> dict[str, Any]:
+def run(peer: CachePeer, job: dict[str, Any], thresholds: Sequence[float]) -> dict[str, Any]:
     """The whole job; `null` stands for the default threshold."""
     peer.open(None)
     told: dict[str, Any] = {
@@ -265,7 +265,7 @@ def main() -> None:
     given = parser.parse_args()
     job = json.loads((given.folder / "job.json").read_text(encoding="utf-8"))
     vectors = Vectors(job["texts"], np.load(given.folder / "rows.npy"))
-    peer: Peer = (
+    peer: CachePeer = (
         GptCache(vectors) if given.peer == "gptcache" else RedisVl(vectors, given.redis_url)
     )
     told = run(peer, job, job["thresholds"][given.peer])

@@ -35,7 +35,7 @@ from bench.semantic_rows import (
     THRESHOLD,
     Bools,
     Probed,
-    Row,
+    SemanticRow,
     Told,
     context_table,
     pair_tables,
@@ -43,14 +43,14 @@ from bench.semantic_rows import (
     table,
     unlike,
 )
-from cache.consensus import Candidate, Choice, choose
-from cache.dataset import Pair, Probe, Request, load, load_stream
-from cache.exam import DEFAULT_LEVEL, Examiner
-from cache.pair import Reader
-from cache.train import Replays, learn_pairs
-from cache.verify import Verifier
+from cache.semantic.consensus import Candidate, EntryChoice, choose
+from cache.semantic.pair import PromptReader
+from cache.semantic.verify import Verifier
+from cache.tuning.dataset import Pair, Probe, Request, load, load_stream
+from cache.tuning.evaluation import DEFAULT_LEVEL, Examiner
 from core.ports import Embedder
-from router.embed import MiniLM
+from text.embed import MiniLM
+from training.cache.train import Replays, learn_pairs
 
 PYTHON_VARIABLE = "HANSOM_PEERS_PYTHON"
 TRIED_COSINES = (0.80, 0.85, 0.92, 0.95, 0.97)  # each stream is run at these and at the default
@@ -63,7 +63,7 @@ class Ours:
     """Our side: as shipped, and out of fold."""
 
     def __init__(self, data: Path, embedder: MiniLM) -> None:
-        self._reader = Reader(embedder, kept=1 << 15)
+        self._reader = PromptReader(embedder, kept=1 << 15)
         self._verifier = Verifier.load(self._reader)
         self._examiner = Examiner(embedder, self._verifier)
         self._data = data
@@ -87,20 +87,20 @@ class Ours:
 
     def streams(
         self, requests: Mapping[str, Sequence[Request]], rows: Mapping[str, NDArray[np.float32]]
-    ) -> dict[str, list[Row]]:
+    ) -> dict[str, list[SemanticRow]]:
         """Each stream at the default level."""
         _, by_fold = self._replays.learn()
         cuts = self._verifier.thresholds[DEFAULT_LEVEL]
         marks = self._replays.marks(self._replays.judges(by_fold, self._verifier), cuts)
         settings = self._examiner.settings
 
-        def decide(text: str, near: Sequence[Candidate]) -> Choice:
+        def decide(text: str, near: Sequence[Candidate]) -> EntryChoice:
             return choose(text, near, self._verifier, settings)
 
         return {
             name: [
-                Row("ours", "out of fold", *marks[name]),
-                Row("ours", "as shipped", *replayed(told, rows[name], decide)),
+                SemanticRow("ours", "out of fold", *marks[name]),
+                SemanticRow("ours", "as shipped", *replayed(told, rows[name], decide)),
             ]
             for name, told in requests.items()
         }
@@ -172,7 +172,7 @@ def words(body: Mapping[str, object]) -> str:
 class Compared:
     """All tables by their title, the context probes, and rows decided unlike the own score."""
 
-    tables: dict[str, list[Row]]
+    tables: dict[str, list[SemanticRow]]
     context: list[Probed]
     unlike: dict[str, int]
 

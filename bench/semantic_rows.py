@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from bench.semantic import Pool
-from cache.dataset import OUT_OF_SCOPE, Pair, Request
-from cache.exam import DEFAULT_LEVEL
+from cache.tuning.dataset import OUT_OF_SCOPE, Pair, Request
+from cache.tuning.evaluation import DEFAULT_LEVEL
 
 # A peer's threshold at a cosine, and the cosine at its closeness (`bench.semantic_peer_side`).
 THRESHOLD: Mapping[str, Callable[[Any], Any]] = {
@@ -36,7 +36,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SemanticRow:
     """What a cache at one setting serves of all, and how much of that is wrong; shares."""
 
     cache: str
@@ -90,8 +90,8 @@ def _passing(closeness: Mapping[str, Floats], threshold: float) -> dict[str, Boo
 
 def pair_rows(
     peer: str, sets: Mapping[str, Sequence[Pair]], told: Told, share: float, most_wrong: float
-) -> list[Row]:
-    """Of these sets: a peer's default, its best within `most_wrong`, and serving `share`."""
+) -> list[SemanticRow]:
+    """Make the rows of these sets: a peer's default, its best within `most_wrong`, at `share`."""
     pool = Pool(sets)
     closeness = {name: told.closeness[name] for name in sets}
     *best, threshold = pool.best_fixed(closeness, most_wrong)
@@ -99,9 +99,9 @@ def pair_rows(
     within = f"best with at most {most_wrong:.1%} wrong"
     within += f", cosine {COSINE[peer](threshold):.3f}" if best[0] else ": none"
     return [
-        Row(peer, "default", *pool.marks({name: told.served[name] for name in sets})),
-        Row(peer, within, *best),
-        Row(peer, f"serving as much as ours, cosine {COSINE[peer](loose):.3f}", *alike),
+        SemanticRow(peer, "default", *pool.marks({name: told.served[name] for name in sets})),
+        SemanticRow(peer, within, *best),
+        SemanticRow(peer, f"serving as much as ours, cosine {COSINE[peer](loose):.3f}", *alike),
     ]
 
 
@@ -117,10 +117,10 @@ def stream_share(requests: Sequence[Request], found: Sequence[int]) -> tuple[flo
 
 def stream_rows(
     peer: str, requests: Sequence[Request], runs: Sequence[tuple[float | None, list[int]]]
-) -> list[Row]:
+) -> list[SemanticRow]:
     """Each threshold that was run, the default first."""
     return [
-        Row(
+        SemanticRow(
             peer,
             "default" if threshold is None else f"threshold {threshold:g}",
             *stream_share(requests, found),
@@ -129,13 +129,13 @@ def stream_rows(
     ]
 
 
-def hindsight(rows: Sequence[Row], most_wrong: float) -> Row | None:
+def hindsight(rows: Sequence[SemanticRow], most_wrong: float) -> SemanticRow | None:
     """The row that serves most with at most `most_wrong` wrong; None if none serves so."""
     kept = [row for row in rows if row.served and row.wrong <= most_wrong]
     return max(kept, key=lambda row: row.served, default=None)
 
 
-def ratio(row: Row, ours: Row) -> float | None:
+def ratio(row: SemanticRow, ours: SemanticRow) -> float | None:
     """How many times as wrong as ours what it serves is; None beside none."""
     return row.wrong / ours.wrong if ours.wrong and row.served else None
 
@@ -176,7 +176,7 @@ def pair_tables(
     ours: Mapping[tuple[str, str], Mapping[str, Bools]],
     told: Mapping[str, Told | str],
     most_wrong: float = float(DEFAULT_LEVEL),
-) -> dict[str, list[Row]]:
+) -> dict[str, list[SemanticRow]]:
     """All sets counting alike, and those that ours did not learn from.
 
     `ours` is what is served by (setting, level), the setting that is compared first.
@@ -186,7 +186,9 @@ def pair_tables(
     for title, part in (("pairs, counting alike", sets), ("pairs, never trained on", untaught)):
         pool = Pool(part)
         rows = [
-            Row("ours", f"{setting}, level {level}", *pool.marks({one: found[one] for one in part}))
+            SemanticRow(
+                "ours", f"{setting}, level {level}", *pool.marks({one: found[one] for one in part})
+            )
             for (setting, level), found in ours.items()
         ]
         for name, one in told.items():
@@ -200,8 +202,11 @@ def pair_tables(
 
 
 def stream_table(
-    stream: str, requests: Sequence[Request], ours: Sequence[Row], told: Mapping[str, Told | str]
-) -> list[Row]:
+    stream: str,
+    requests: Sequence[Request],
+    ours: Sequence[SemanticRow],
+    told: Mapping[str, Told | str],
+) -> list[SemanticRow]:
     """Ours first, each threshold of each peer, and its best that is no more wrong than ours."""
     rows = list(ours)
     for name, one in told.items():
@@ -212,12 +217,12 @@ def stream_table(
         best = hindsight(runs, ours[0].wrong)
         within = f"best of {len(runs)} with at most {ours[0].wrong:.2%} wrong"
         told_best = (best.setting, best.served, best.wrong) if best else ("none", 0.0, 0.0)
-        rows += [*runs, Row(name, f"{within}: {told_best[0]}", *told_best[1:])]
+        rows += [*runs, SemanticRow(name, f"{within}: {told_best[0]}", *told_best[1:])]
     return rows
 
 
-def _not_run(cache: str, why: str) -> Row:
-    return Row(cache, f"not run: {why}", 0.0, 0.0)
+def _not_run(cache: str, why: str) -> SemanticRow:
+    return SemanticRow(cache, f"not run: {why}", 0.0, 0.0)
 
 
 def context_table(rows: Sequence[Probed]) -> Table:
@@ -228,7 +233,7 @@ def context_table(rows: Sequence[Probed]) -> Table:
     return made
 
 
-def table(title: str, rows: Sequence[Row]) -> Table:
+def table(title: str, rows: Sequence[SemanticRow]) -> Table:
     """Rows with their ratio to the first one's wrong share."""
     made = Table(
         "cache", "setting", "served", "wrong of served", "recall", "wrong / ours", title=title

@@ -25,14 +25,14 @@ from rich.table import Table
 from starlette.types import Message, Receive, Scope, Send
 
 from core.call import Call, Decision, Endpoint, Usage
+from core.ledger_line import Kind, LedgerLine
 from core.metrics import Metrics
 from core.parameters import Parameters
-from core.settings import SimulatedEngine, Tier
-from core.tier_price import TierPrice
-from core.tracing import TracingSettings
-from deployments import trace
-from deployments.tracing import Traced, Tracing
-from ledger.line import Kind, LedgerLine
+from core.settings.load import SimulatedEngine, Tier
+from core.settings.tier_price import TierPrice
+from core.settings.tracing import TracingSettings
+from deployments.gateway.tracing import trace
+from deployments.gateway.tracing.export import Traced, Tracing
 
 _PATH = "/v1/chat/completions"
 _REQUESTS, _ROUNDS = 3000, 7
@@ -60,7 +60,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
+class TracingCost:
     """CPU microseconds a request."""
 
     loop_us: float
@@ -112,7 +112,7 @@ async def _receive() -> Message:
     return {"type": "http.disconnect"}
 
 
-async def costs(app: App, tracing: Tracing | None, requests: int) -> Cost:
+async def costs(app: App, tracing: Tracing | None, requests: int) -> TracingCost:
     """Send `requests` through `app`, and its spans after it; the cost of one."""
     scope = {"type": "http", "method": "POST", "path": _PATH, "headers": [(b"host", b"x")]}
     loop_ns, process_ns = time.thread_time_ns(), time.process_time_ns()
@@ -123,7 +123,9 @@ async def costs(app: App, tracing: Tracing | None, requests: int) -> Cost:
     spent_ns = time.thread_time_ns() - loop_ns
     if tracing is not None:
         await tracing.close(2.0)
-    return Cost(spent_ns / requests / 1e3, (time.process_time_ns() - process_ns) / requests / 1e3)
+    return TracingCost(
+        spent_ns / requests / 1e3, (time.process_time_ns() - process_ns) / requests / 1e3
+    )
 
 
 def _tracing(endpoint: str, ratio: float) -> Tracing:
@@ -131,7 +133,7 @@ def _tracing(endpoint: str, ratio: float) -> Tracing:
     return Tracing(settings, Metrics(), queue_spans=1 << 17)
 
 
-async def measured(endpoint: str, requests: int, rounds: int) -> dict[str, Cost]:
+async def measured(endpoint: str, requests: int, rounds: int) -> dict[str, TracingCost]:
     """Each case's median cost over `silent`, which every round measures again."""
     cases: dict[str, tuple[str, float] | None] = {
         "off": None,
@@ -139,7 +141,7 @@ async def measured(endpoint: str, requests: int, rounds: int) -> dict[str, Cost]
         "recorded and sent": (endpoint, 1.0),
         "recorded, no collector there": (_NOWHERE, 1.0),
     }
-    found: dict[str, list[Cost]] = {name: [] for name in cases}
+    found: dict[str, list[TracingCost]] = {name: [] for name in cases}
     for number in range(rounds + 1):
         bare = await costs(silent, None, requests * _LIGHT)
         for name, how in cases.items():
@@ -147,10 +149,10 @@ async def measured(endpoint: str, requests: int, rounds: int) -> dict[str, Cost]
             app: App = Traced(telling, tracing) if tracing else telling
             one = await costs(app, tracing, requests if tracing else requests * _LIGHT)
             if number:  # the first round only warms up
-                more = Cost(one.loop_us - bare.loop_us, one.process_us - bare.process_us)
+                more = TracingCost(one.loop_us - bare.loop_us, one.process_us - bare.process_us)
                 found[name].append(more)
     return {
-        name: Cost(
+        name: TracingCost(
             statistics.median(one.loop_us for one in many),
             statistics.median(one.process_us for one in many),
         )

@@ -1,9 +1,9 @@
-"""Who may share answers: the scope of a request, which no similarity crosses.
+"""Build the scope of a request: the callers that may share answers, which no similarity crosses.
 
 Promises: two requests are in one scope only if tenant, endpoint, policy version and everything of
 the request but the words of its last user message are the same: system prompt, earlier turns,
 tools, format, limits, stops. A field that is not known here is part of the scope.
-Not covered: which of the scope's entries may answer (`cache.consensus`).
+Not covered: which of the scope's entries may answer (`cache.semantic.consensus`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cache.key import canonical, exact_key
+from cache.exact.key import canonical, exact_key
 
 # Stands where the words were; a prompt that says just this has them replaced all the same.
 _PLACE = "\x00prompt\x00"

@@ -17,14 +17,14 @@ from rich.table import Table
 
 from cli.ledger import open_store
 from cli.tables import show_table, terminal
-from core.alerting import AlertRules
 from core.errors import HansomError
-from core.settings import load
-from deployments.alerts import WebhookFailed, budgets_of, post, trial_message
-from ledger import alert_store
-from ledger.alert_figures import baselines, gather
-from ledger.alert_rules import readings
-from ledger.alerts import Phase, Reading, Rule, Standing, firing
+from core.settings.alerts import AlertRules
+from core.settings.load import load
+from deployments.ledger.alerts import WebhookFailed, budgets_of, post, trial_message
+from ledger.alerts import store
+from ledger.alerts.figures import baselines, gather
+from ledger.alerts.rules import readings
+from ledger.alerts.states import AlertState, Phase, Rule, RuleReading, firing
 
 _SUBJECTS = 5  # of a rule in the terminal; JSON has all of them
 _UNITS = {
@@ -43,7 +43,7 @@ def show(config: Path, *, as_json: bool) -> None:
     settings = load(config)
     rules, budgets, now_s = settings.alerts.rules, budgets_of(settings), time.time()
     with open_store(config).connect() as connection:
-        standings = alert_store.load(connection)
+        standings = store.load(connection)
         before = baselines(connection, rules, now_s)
         found = readings(gather(connection, rules, budgets, before, now_s), rules, budgets)
     told = settings.alerts.webhook_url is not None
@@ -70,7 +70,7 @@ def test(config: Path, *, as_json: bool) -> None:
 
 
 def _as_json(
-    found: Sequence[Reading], standings: Sequence[Standing], rules: AlertRules, told: bool
+    found: Sequence[RuleReading], standings: Sequence[AlertState], rules: AlertRules, told: bool
 ) -> dict[str, object]:
     known = {standing.key: standing for standing in standings}
     return {
@@ -109,7 +109,9 @@ def _as_json(
     }
 
 
-def _table(found: Sequence[Reading], standings: Sequence[Standing], rules: AlertRules) -> Table:
+def _table(
+    found: Sequence[RuleReading], standings: Sequence[AlertState], rules: AlertRules
+) -> Table:
     known = {standing.key: standing for standing in standings}
     table = Table(
         "rule", "of", "state", "now", "fires at", "sample", box=None, padding=(0, 2, 0, 0)
@@ -145,7 +147,7 @@ def _amount(rule: Rule, subject: str, value: float) -> str:
     return f"{value:.4g} {unit}".rstrip()
 
 
-def _state(reading: Reading, standing: Standing | None) -> str:
+def _state(reading: RuleReading, standing: AlertState | None) -> str:
     if standing is not None and standing.phase is not Phase.RESOLVED:
         return standing.phase.value
     return "fine" if reading.counted >= reading.least else "too few"

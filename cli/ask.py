@@ -17,7 +17,7 @@ from core.errors import HansomError
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AskOptions:
     """An answer and what it took; `cost_usd` is a decimal string."""
 
     text: str
@@ -35,7 +35,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class AskedQuestion:
     """What to ask of which tier; without a `key` the tenant is `anonymous`."""
 
     prompt: str
@@ -44,7 +44,9 @@ class Question:
     key: str | None
 
 
-def ask(question: Question, config: Path, url: str | None, *, explain: bool, as_json: bool) -> None:
+def ask(
+    question: AskedQuestion, config: Path, url: str | None, *, explain: bool, as_json: bool
+) -> None:
     """Ask, print the answer as it comes, then the facts; raises `HansomError`."""
     question = replace(question, prompt=text_of(question.prompt))
     url = endpoint(config, url)
@@ -60,7 +62,7 @@ def ask(question: Question, config: Path, url: str | None, *, explain: bool, as_
     typer.echo(_facts(asked, explain))
 
 
-def _stream(url: str, question: Question, *, echo: bool) -> Asked:
+def _stream(url: str, question: AskedQuestion, *, echo: bool) -> AskOptions:
     """Deterministic, so that the same question again is an exact hit."""
     # The client wants a key; without one the header is left out, so that the tenant is the one
     # of every other caller without a key, which `hansom cache explain` looks into too.
@@ -91,7 +93,7 @@ def _stream(url: str, question: Question, *, echo: bool) -> Asked:
     end_s = time.monotonic()
     sent = raw.headers
     difficulty = sent.get("x-hansom-difficulty")
-    return Asked(
+    return AskOptions(
         text=text,
         tier=sent.get("x-hansom-tier", ""),
         model=sent.get("x-hansom-model", ""),
@@ -107,7 +109,7 @@ def _stream(url: str, question: Question, *, echo: bool) -> Asked:
     )
 
 
-def _facts(asked: Asked, explain: bool) -> str:
+def _facts(asked: AskOptions, explain: bool) -> str:
     code, _, words = asked.reason.partition("; ")
     lines = [
         "",

@@ -12,17 +12,17 @@ from pathlib import Path
 import typer
 from rich.table import Table
 
-from cache.exam import Examiner, Report, Share
-from cache.pair import Reader
-from cache.verify import DEFAULT_ARTEFACT, Verifier
+from cache.semantic.pair import PromptReader
+from cache.semantic.verify import DEFAULT_ARTEFACT, Verifier
+from cache.tuning.evaluation import CacheEvaluation, Examiner, Share
 from cli.tables import show_table, terminal
-from router.embed import MiniLM
+from text.embed import MiniLM
 
 
 def evaluate(path: Path, weights: Path | None, level: str, *, as_json: bool) -> None:
     """Print hits, wrong hits and recall on the rows of a file."""
     embedder = MiniLM.installed()
-    verifier = Verifier.load(Reader(embedder, kept=1 << 13), weights or DEFAULT_ARTEFACT)
+    verifier = Verifier.load(PromptReader(embedder, kept=1 << 13), weights or DEFAULT_ARTEFACT)
     report = Examiner(embedder, verifier, level).evaluate_file(path)
     if as_json:
         typer.echo(json.dumps(report.as_json()))
@@ -30,7 +30,7 @@ def evaluate(path: Path, weights: Path | None, level: str, *, as_json: bool) -> 
         show(report)
 
 
-def show(report: Report) -> None:
+def show(report: CacheEvaluation) -> None:
     """The same figures for people."""
     console = terminal()
     table = Table("measure", "value", "95 % interval", "rows")

@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 
 import orjson
 
-from cache.key import exact_key
+from cache.exact.key import exact_key
 from cli.usage import UsageError
 from core.call import Call, Endpoint
-from core.settings import Settings
-from deployments.admission import Admission
+from core.settings.load import Settings
+from deployments.gateway.admission import Admission
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class CacheOptions:
     """The request as the command line says it; `fields` are more of its body, as JSON.
 
     `key` is the id of the virtual key, empty without one.
@@ -57,7 +57,7 @@ class Asked:
 
 
 def exact_key_of(call: Call, owner: str, version: str) -> str:
-    """Where the gateway keeps the answer to this very call (`deployments.pipeline`)."""
+    """Where the gateway keeps the answer to this very call (`deployments.gateway.pipeline`)."""
     return exact_key(
         call.body,
         endpoint=call.endpoint.value,

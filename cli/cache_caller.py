@@ -2,13 +2,13 @@
 
 import time
 
+from accounts.keys import Key, hashed, is_virtual
+from accounts.limits import Payer
+from accounts.payer import with_key, without_key
+from accounts.redis_store import RedisAccounts
 from cli.cache_redis import run
 from core.errors import HansomError
-from core.settings import Settings
-from deployments.payer import holder, stranger
-from ledger.keys import Key, hashed, is_virtual
-from ledger.limits import Payer
-from ledger.redis_accounts import RedisAccounts
+from core.settings.load import Settings
 
 
 def caller(settings: Settings, url: str, key: str | None, tenant: str | None, team: str) -> Payer:
@@ -23,15 +23,15 @@ def caller(settings: Settings, url: str, key: str | None, tenant: str | None, te
     if not key:
         if settings.accounts.keys == "required":
             raise HansomError("accounts.keys is `required`: name a --key, or a --tenant.")
-        return stranger(headers)
+        return without_key(headers)
     headers["authorization"] = f"Bearer {key}"
     if not is_virtual(key):
-        return stranger(headers)
+        return without_key(headers)
     record, sha256 = run(url, _find(url, hashed(key))), hashed(key)
     why = "is not known" if record is None else record.refusal(sha256, time.time())
     if record is None or why:
         raise HansomError(f"The key {why}: `hansom keys list` has all keys.")
-    return holder(record, headers)
+    return with_key(record, headers)
 
 
 async def _find(url: str, sha256: str) -> Key | None:

@@ -63,7 +63,7 @@ def stats_command(
 ) -> None:
     """Show what is stored in Redis, whose, and how large."""
     from cli.cache_stats import stats
-    from core.settings import load
+    from core.settings.load import load
 
     stats(load(config), tenant, team, as_json=as_json)
 
@@ -89,16 +89,18 @@ def explain_command(
 ) -> None:
     """Show what the cache would do with a request."""
     from cli import cache_explain, cache_explain_print, cache_redis
-    from cli.cache_asked import Asked
+    from cli.cache_asked import CacheOptions
     from cli.cache_caller import caller
     from cli.prompt import text_of
-    from core.settings import load
+    from core.settings.load import load
 
     text = text_of(prompt)
     settings = load(config)
     url = cache_redis.url_of(settings)
     who = caller(settings, url, key, tenant, team)
-    asked = Asked(text, who.tenant, who.team, system, model, risk, value, domain, fields, who.key)
+    asked = CacheOptions(
+        text, who.tenant, who.team, system, model, risk, value, domain, fields, who.key
+    )
     told = cache_redis.run(url, cache_explain.explain(url, settings, asked))
     if as_json:
         typer.echo(told.as_json())
@@ -127,7 +129,7 @@ def purge_command(
     Asks first, unless --yes is given.
     """
     from cli.cache_purge import Chosen, purge
-    from core.settings import load
+    from core.settings.load import load
 
     chosen = Chosen(tenant, team, tag, entry, older_than, everything)
     purge(load(config), chosen, yes=yes, as_json=as_json)

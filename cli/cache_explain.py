@@ -16,27 +16,28 @@ import numpy as np
 from numpy.typing import NDArray
 from redis.exceptions import RedisError, ResponseError
 
-from cache.budget import Budget, Level, State, level
-from cache.consensus import Candidate, Settings, choose
-from cache.eligible import directives, eligible
-from cache.exact import CachedAnswer
-from cache.gates import Refusal, never
-from cache.language import GATED
-from cache.names import owner_tag
-from cache.pair import Reader
-from cache.redis_budget import RedisBudget
-from cache.redis_store import RedisStore
-from cache.redis_vectors import RedisVectors
-from cache.semantic import Entry, Nearby, entry_key
-from cache.verify import Thresholds, Verifier
-from cli.cache_asked import Asked, exact_key_of
+from cache.admin.key_names import owner_tag
+from cache.error_budget.budget import ErrorBudget, Level, State, level
+from cache.error_budget.redis_budget import RedisBudget
+from cache.exact.answers import CachedAnswer
+from cache.exact.eligible import directives, eligible
+from cache.exact.redis_store import RedisStore
+from cache.language.detect import GATED
+from cache.language.mismatch import Mismatch, never
+from cache.semantic.consensus import Candidate, ConsensusSettings, choose
+from cache.semantic.entries import Nearby, SemanticEntry, entry_key
+from cache.semantic.lookup import Lookup
+from cache.semantic.pair import PromptReader
+from cache.semantic.redis_vectors import RedisVectors
+from cache.semantic.verify import Thresholds, Verifier
+from cli.cache_asked import CacheOptions, exact_key_of
 from cli.cache_redis import owner_of
-from core import settings as core_settings
-from deployments.board import load_scorer
-from deployments.gateway import answer_version
-from deployments.near import Found, Neighbourhood
-from deployments.semantic import scope_of, words_of
-from router.embed import MiniLM
+from core.settings import load as core_settings
+from deployments.gateway.dispatch import load_scorer
+from deployments.gateway.gateway import answer_version
+from deployments.gateway.lookup.semantic import scope_of, words_of
+from deployments.router.semantic_index import SemanticIndex
+from text.embed import MiniLM
 
 _TIMEOUT_S = 5.0
 # The largest draw below 1: explores only where every request would.
@@ -88,7 +89,7 @@ class Explained:
         return json.dumps(asdict(self))
 
 
-async def explain(url: str, settings: core_settings.Settings, asked: Asked) -> Explained:
+async def explain(url: str, settings: core_settings.Settings, asked: CacheOptions) -> Explained:
     """Look the request up as a gateway would; raises `redis.RedisError` or `OSError`."""
     call = asked.call(settings)
     scorer = load_scorer(settings)
@@ -110,7 +111,7 @@ async def explain(url: str, settings: core_settings.Settings, asked: Asked) -> E
         if asked_scope is None:
             why = _NO_OTHER_WORDS if rules.semantic else "cache.semantic is off for this request"
             return replace(told, reason="no_scope", words=f"not answered before, and {why}")
-        budget = Budget(rules.wrong_share)
+        budget = ErrorBudget(rules.wrong_share)
         state = await _state(url, owner_tag(owner), call.domain)
         told = replace(told, scope_key=asked_scope.key, wrong_share=budget.limit)
         look = _Look(
@@ -128,12 +129,12 @@ class _Recorder:
     def __init__(self, nearby: Nearby) -> None:
         self._nearby = nearby
         self.keep, self.forget, self.learn = nearby.keep, nearby.forget, nearby.learn
-        self.found: list[tuple[Entry, float]] = []
+        self.found: list[tuple[SemanticEntry, float]] = []
         self.failure: RedisError | OSError | None = None
 
     async def near(
         self, scope_key: str, vector: NDArray[np.float32], count: int
-    ) -> list[tuple[Entry, float]]:
+    ) -> list[tuple[SemanticEntry, float]]:
         try:
             self.found = await self._nearby.near(scope_key, vector, count)
         except (RedisError, OSError) as error:
@@ -153,7 +154,7 @@ class _Look:
         self._at = Level.STRICT if now is Level.OFF else now
         self._vectors = RedisVectors(url, timeout_s=_TIMEOUT_S, max_connections=1)
         self._embedder = MiniLM.installed()
-        self._verifier = Verifier.load(Reader(self._embedder))
+        self._verifier = Verifier.load(PromptReader(self._embedder))
 
     async def told(self, told: Explained, store: RedisStore) -> Explained:
         """The explanation with what was found, and what comes of it."""
@@ -183,7 +184,7 @@ class _Look:
         )
         return await self._decided(told, found, explored, store)
 
-    async def _found(self, recorder: _Recorder) -> tuple[Found, bool]:
+    async def _found(self, recorder: _Recorder) -> tuple[Lookup, bool]:
         """What the live look-up comes to, and whether it sometimes asks the model all the same."""
 
         def embed(text: str) -> NDArray[np.float32]:
@@ -191,14 +192,14 @@ class _Look:
             return row
 
         with ThreadPoolExecutor(1) as thread:
-            live = Neighbourhood(recorder, self._verifier, embed, thread)
+            live = SemanticIndex(recorder, self._verifier, embed, thread)
             given = (self._scope_key, self._text, self._at.value, self._limit)
             found = await live.look_up(*given, _NEVER_EXPLORES, self._verify)
             explored = found.serves and not (await live.look_up(*given, 0.0)).serves
         return found, explored
 
     async def _decided(
-        self, told: Explained, found: Found, explored: bool, store: RedisStore
+        self, told: Explained, found: Lookup, explored: bool, store: RedisStore
     ) -> Explained:
         if not found.serves:
             return replace(told, words=self._why_not(told, found))
@@ -214,8 +215,8 @@ class _Look:
             words += "; some such requests are generated all the same, because it was wrong before"
         return replace(told, decision="semantic", words=words)
 
-    def _why_not(self, told: Explained, found: Found) -> str:
-        if found.reason == Refusal.UNSUPPORTED_LANGUAGE and never(self._text) is not None:
+    def _why_not(self, told: Explained, found: Lookup) -> str:
+        if found.reason == Mismatch.UNSUPPORTED_LANGUAGE and never(self._text) is not None:
             known = ", ".join(sorted(GATED))
             return (
                 f"its language is none that the gates read ({known}), so other words never serve it"
@@ -230,9 +231,9 @@ class _Look:
             )
         return f"no entry may serve: {found.reason}"
 
-    def _neighbour(self, entry: Entry, cosine: float) -> Neighbour:
+    def _neighbour(self, entry: SemanticEntry, cosine: float) -> Neighbour:
         """Judged alone, by the live decision at a cut-off that refuses nothing."""
-        free = Settings(Thresholds(0.0, 0.0))
+        free = ConsensusSettings(Thresholds(0.0, 0.0))
         alone = choose(
             self._text, [Candidate(entry.text, cosine, entry.answer)], self._verifier, free
         )

@@ -12,12 +12,12 @@ from dataclasses import asdict, dataclass
 
 import typer
 
-from cache.names import Kind, read
-from cache.purge import Selection, duration_s
-from cache.redis_purge import Purged, RedisPurge
+from cache.admin.key_names import KeyKind, read
+from cache.admin.purge import Selection, duration_s
+from cache.admin.redis_purge import Purged, RedisPurge
 from cli.cache_redis import own_hash, run, url_of
 from cli.prompt import confirm
-from core.settings import Settings
+from core.settings.load import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ async def _remove(url: str, selection: Selection) -> Purged:
 
 def _keys(entry: str) -> frozenset[str]:
     name = read(entry.encode("utf-8", "surrogateescape"))
-    if name is None or name.kind not in (Kind.ANSWER, Kind.ENTRY):
+    if name is None or name.kind not in (KeyKind.ANSWER, KeyKind.ENTRY):
         raise typer.BadParameter(
             f"{entry!r} is no key of an answer or entry (hansom:exact:… or hansom:entry:…), as "
             "`hansom cache explain` prints them."

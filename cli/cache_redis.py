@@ -14,11 +14,11 @@ from typing import TypeVar
 import typer
 from redis.exceptions import RedisError
 
-from cache.key import owner
-from cache.names import owner_tag
+from cache.admin.key_names import owner_tag
+from cache.exact.key import owner
 from core.errors import HansomError
-from core.settings import Settings
-from deployments import environment
+from core.settings.load import Settings
+from deployments.machine import environment
 
 Result = TypeVar("Result")
 
@@ -52,7 +52,7 @@ def away(url: str, error: Exception) -> HansomError:
 
 
 def owner_of(settings: Settings, tenant: str, team: str = "", key: str = "") -> str:
-    """Who shares answers with this tenant's calls, under the settings' `cache.scope`."""
+    """Return the owner whose answers this tenant's calls share under `cache.scope`."""
     return owner(settings.cache.scope, tenant=tenant, team=team, key=key or tenant)
 
 

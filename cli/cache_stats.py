@@ -12,18 +12,22 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cache.budget import Budget, State, level
-from cache.names import Kind, owner_tag
-from cache.redis_budget import budget_key
-from cache.redis_census import Found, take
-from cache.redis_facts import RedisFacts, refusal, without_semantic
+from cache.admin.key_names import KeyKind, owner_tag
+from cache.admin.redis_census import CensusRead, take
+from cache.admin.redis_facts import RedisFacts, refusal, without_semantic
+from cache.error_budget.budget import ErrorBudget, State, level
+from cache.error_budget.redis_budget import budget_key
 from cli.cache_redis import own_hash, owner_of, run, url_of
 from cli.tables import show_table, terminal
-from core.settings import Settings
-from deployments.admission import ANONYMOUS
+from core.settings.load import Settings
+from deployments.gateway.admission import ANONYMOUS
 
 _SHOWN = 20
-_NAMES = {Kind.ANSWER: "exact answers", Kind.ENTRY: "semantic entries", Kind.SCOPE: "scopes"}
+_NAMES = {
+    KeyKind.ANSWER: "exact answers",
+    KeyKind.ENTRY: "semantic entries",
+    KeyKind.SCOPE: "scopes",
+}
 
 
 def stats(settings: Settings, tenant: str | None, team: str, *, as_json: bool) -> None:
@@ -37,7 +41,7 @@ def stats(settings: Settings, tenant: str | None, team: str, *, as_json: bool) -
         show(told, found)
 
 
-def as_dict(found: Found, settings: Settings, tenant: str | None, team: str) -> dict[str, Any]:
+def as_dict(found: CensusRead, settings: Settings, tenant: str | None, team: str) -> dict[str, Any]:
     """One object; owners and classes are hashes, with a name where the settings tell one."""
     names = _owners(settings, tenant, team)
     owners = [
@@ -63,7 +67,7 @@ def as_dict(found: Found, settings: Settings, tenant: str | None, team: str) -> 
     }
 
 
-def show(told: dict[str, Any], found: Found) -> None:
+def show(told: dict[str, Any], found: CensusRead) -> None:
     """The same for people."""
     console = terminal()
     table = Table("what", "count", "about")
@@ -89,7 +93,7 @@ def show(told: dict[str, Any], found: Found) -> None:
     _show_server(console, found)
 
 
-def _show_server(console: Console, found: Found) -> None:
+def _show_server(console: Console, found: CensusRead) -> None:
     server = found.server
     limit = f"of {_size(server.maxmemory_bytes)}" if server.maxmemory_bytes else "without a limit"
     policy, sets = server.eviction or "policy unknown", "yes" if server.vector_sets else "no"
@@ -103,11 +107,11 @@ def _show_server(console: Console, found: Found) -> None:
             console.print(reason, markup=False)
 
 
-def _counts(counts: dict[Kind, int]) -> dict[str, int]:
+def _counts(counts: dict[KeyKind, int]) -> dict[str, int]:
     return {
-        "answers": counts[Kind.ANSWER],
-        "entries": counts[Kind.ENTRY],
-        "scopes": counts[Kind.SCOPE],
+        "answers": counts[KeyKind.ANSWER],
+        "entries": counts[KeyKind.ENTRY],
+        "scopes": counts[KeyKind.SCOPE],
     }
 
 
@@ -122,7 +126,7 @@ def _owners(settings: Settings, tenant: str | None, team: str) -> dict[str, str]
     return names
 
 
-def _budgets(found: Found, settings: Settings, names: dict[str, str]) -> list[dict[str, Any]]:
+def _budgets(found: CensusRead, settings: Settings, names: dict[str, str]) -> list[dict[str, Any]]:
     domains = {_class(name): name for name in ("", *settings.cache.domains)}
     told = []
     for (owner, class_), state in sorted(found.budgets.items()):
@@ -134,13 +138,13 @@ def _budgets(found: Found, settings: Settings, names: dict[str, str]) -> list[di
                 "name": names.get(owner, ""),
                 "class": class_,
                 "domain": "(none)" if name == "" else name or "",
-                **_record(state, Budget(limit)),
+                **_record(state, ErrorBudget(limit)),
             }
         )
     return told
 
 
-def _record(state: State, budget: Budget) -> dict[str, Any]:
+def _record(state: State, budget: ErrorBudget) -> dict[str, Any]:
     now = level(state, budget)
     record = state.records[now]
     return {

@@ -13,20 +13,20 @@ from pathlib import Path
 import typer
 from rich.table import Table
 
-from cache.budget import Level
-from cache.exam import Share
-from cache.pair import Reader
-from cache.tune import GRID, LEVELS, Advice, Tried, advise, examine
-from cache.verify import DEFAULT_ARTEFACT, Verifier
+from cache.error_budget.budget import Level
+from cache.semantic.pair import PromptReader
+from cache.semantic.verify import DEFAULT_ARTEFACT, Verifier
+from cache.tuning.evaluation import Share
+from cache.tuning.tune import GRID, LEVELS, Advice, Tried, advise, examine
 from cli.progress import TerminalProgress
 from cli.tables import show_table, terminal
-from router.embed import MiniLM
+from text.embed import MiniLM
 
 
 def tune(path: Path, limit: float, weights: Path | None, *, as_json: bool) -> None:
     """Print wrong share and recall at every cut-off, and the advice."""
     embedder = MiniLM.installed()
-    verifier = Verifier.load(Reader(embedder, kept=1 << 13), weights or DEFAULT_ARTEFACT)
+    verifier = Verifier.load(PromptReader(embedder, kept=1 << 13), weights or DEFAULT_ARTEFACT)
     found = []
     with TerminalProgress(quiet=as_json) as progress:
         lane = progress.lane()

@@ -20,8 +20,8 @@ import typer
 
 from cli.endpoint import reason, silent
 from cli.progress import TerminalProgress
-from core import text_file
 from core.errors import HansomError
+from core.files import text_file
 from core.ports import Progress
 
 NEW, HIT, UNCACHED, FAILED = "new", "hit", "not_cached", "failed"
@@ -43,7 +43,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class WarmOutcome:
     """What became of a line."""
 
     line: int
@@ -120,7 +120,7 @@ def request(number: int, line: str) -> Line:
 
 async def send(
     lines: Sequence[Line], url: str, at_once: int, headers: Mapping[str, str], progress: Progress
-) -> list[Outcome]:
+) -> list[WarmOutcome]:
     """Every line's outcome; raises `HansomError` where nothing answers at all."""
     places = asyncio.Semaphore(at_once)
     limits = httpx.Limits(max_connections=at_once)
@@ -132,7 +132,7 @@ async def send(
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise silent(url, error) from error
 
-        async def one(line: Line) -> Outcome:
+        async def one(line: Line) -> WarmOutcome:
             async with places:
                 outcome = await _outcome(client, line)
             progress.advance(1)
@@ -141,20 +141,20 @@ async def send(
         return list(await asyncio.gather(*map(one, lines)))
 
 
-async def _outcome(client: httpx.AsyncClient, line: Line) -> Outcome:
+async def _outcome(client: httpx.AsyncClient, line: Line) -> WarmOutcome:
     if line.error:
-        return Outcome(line.number, FAILED, line.error)
+        return WarmOutcome(line.number, FAILED, line.error)
     for left in reversed(range(_TRIES)):
         try:
             answer = await client.post(_CHAT, json=line.body)
         except httpx.HTTPError as error:
-            return Outcome(line.number, FAILED, f"no answer: {reason(error)}")
+            return WarmOutcome(line.number, FAILED, f"no answer: {reason(error)}")
         if answer.status_code == 429 and left:
             await asyncio.sleep(_wait_s(answer.headers.get("retry-after", "")))
             continue
         if answer.status_code != 200:
-            return Outcome(line.number, FAILED, _words(answer))
-        return Outcome(
+            return WarmOutcome(line.number, FAILED, _words(answer))
+        return WarmOutcome(
             line.number, _RESULTS.get(answer.headers.get("x-hansom-cache", ""), UNCACHED)
         )
     raise AssertionError("the last try returns")

@@ -1,7 +1,7 @@
 """`hansom cluster check`: which tier lands on which node type, how many nodes, what they cost.
 
-No cloud and no cluster is asked: Ray's own code reads the file, and `autoscale.nodes` counts.
-Exit code 1 where something will not work; a note is worth knowing and stops nothing.
+No cloud and no cluster is asked: Ray's own code reads the file, and `autoscale.capacity.nodes`
+counts. Exit code 1 where something will not work; a note is worth knowing and stops nothing.
 """
 
 import json
@@ -14,12 +14,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from autoscale.nodes import needs, per_node, usd_per_hour
+from autoscale.capacity.nodes import needs, per_node, usd_per_hour
 from cli.cluster_file import read_cluster
 from cli.cluster_problems import Checked, examine
 from cli.tables import show_table, terminal
-from core.machines import load_machines
-from core.settings import Tier, load
+from core.settings.load import Tier, load
+from core.settings.machines import load_machines
 
 
 def check(cluster: Path, config: Path, nodes: Path, *, as_json: bool) -> None:

@@ -1,9 +1,9 @@
 """The node types of a cluster file: `ray up`'s format, or a KubeRay manifest.
 
-Promises: `read_cluster` returns what `autoscale.nodes` counts with, as Ray reads the file
-(`deployments.ray_cluster`) and priced by the table of machines, or raises a `SettingsError` that
-names the place in the file and what is wrong.
-Not covered: what is in a manifest besides its groups; KubeRay checks it.
+Promises: `read_cluster` returns what `autoscale.capacity.nodes` counts with, as Ray reads the file
+(`deployments.machine.ray_cluster`) and priced by the table of machines, or raises a `SettingsError`
+that names the place in the file and what is wrong. Not covered: what is in a manifest besides its
+groups; KubeRay checks it.
 """
 
 from collections import Counter
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autoscale.nodes import NodeType
+from autoscale.capacity.nodes import NodeType
 from core.errors import SettingsError
-from core.files import missing
-from core.machines import Machine, MachineTable
-from core.yaml_file import load
-from deployments.ray_cluster import kuberay, launcher
+from core.files.problem import missing
+from core.settings.machines import Machine, MachineTable
+from core.settings.yaml_file import load
+from deployments.machine.ray_cluster import kuberay, launcher
 
 _MACHINE_KEYS = ("InstanceType", "machineType")  # AWS's and Google's names for it
 _KINDS = ("RayService", "RayCluster")
@@ -26,7 +26,7 @@ _MACHINE_LABEL = "node.kubernetes.io/instance-type"
 
 
 @dataclass(frozen=True, slots=True)
-class Cluster:
+class ClusterFile:
     """The node types, how many workers there may be of all together, and when idle ones go."""
 
     types: tuple[NodeType, ...]
@@ -34,7 +34,7 @@ class Cluster:
     idle_timeout_s: float
 
 
-def read_cluster(path: Path, table: MachineTable) -> Cluster:
+def read_cluster(path: Path, table: MachineTable) -> ClusterFile:
     """The cluster in `path`; raises `SettingsError`."""
     raw = load(path)
     if not isinstance(raw, dict):
@@ -47,11 +47,11 @@ def read_cluster(path: Path, table: MachineTable) -> Cluster:
         raise SettingsError(path, [f"{_WANTED}: {missing(error)}"]) from error
 
 
-def _up(path: Path, raw: Any, table: MachineTable) -> Cluster:
+def _up(path: Path, raw: Any, table: MachineTable) -> ClusterFile:
     config = launcher(path, raw)
     local = config["provider"]["type"] == "local"
     types = _hosts(config["provider"], table) if local else _node_types(config, table)
-    return Cluster(types, config["max_workers"], 60.0 * config["idle_timeout_minutes"])
+    return ClusterFile(types, config["max_workers"], 60.0 * config["idle_timeout_minutes"])
 
 
 def _node_types(config: Any, table: MachineTable) -> tuple[NodeType, ...]:
@@ -102,7 +102,7 @@ def _resources(machine: Machine) -> dict[str, float]:
     return {"CPU": machine.cpus, **gpus, **machine.resources}
 
 
-def _kuberay(path: Path, raw: Any, table: MachineTable) -> Cluster:
+def _kuberay(path: Path, raw: Any, table: MachineTable) -> ClusterFile:
     """The head and the worker groups, with the bounds and resources that Ray derives of them."""
     config = kuberay(path, raw)
     spec = raw["spec"] if raw["kind"] == "RayCluster" else raw["spec"]["rayClusterConfig"]
@@ -116,7 +116,7 @@ def _kuberay(path: Path, raw: Any, table: MachineTable) -> Cluster:
         bounds, head = (node["min_workers"], node["max_workers"]), name == config["head_node_type"]
         named = "head" if head else name
         types.append(_priced(named, resources, bounds, _pod_machine(group), table, head=head))
-    return Cluster(tuple(types), config["max_workers"], 60.0 * config["idle_timeout_minutes"])
+    return ClusterFile(tuple(types), config["max_workers"], 60.0 * config["idle_timeout_minutes"])
 
 
 def _pod_machine(group: Any) -> str | None:

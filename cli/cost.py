@@ -12,9 +12,9 @@ import typer
 
 from cli import cost_print, usage
 from cli.cost_inputs import (
-    Asked,
+    CostFigures,
+    CostOptions,
     Input,
-    Reckoned,
     for_ledger,
     for_model,
     known,
@@ -24,16 +24,16 @@ from cli.cost_inputs import (
 from cli.ledger import open_store
 from cli.usage import UsageError
 from core.errors import HansomError
-from core.prices import ApiVersion, HostedVersion, PriceTable, Version, load_prices
-from core.settings import load
-from core.shipped import shipped
-from ledger.break_even import BreakEven, break_even
-from ledger.cost import Cost, Workload, cost
-from ledger.cost_share import shares
-from ledger.levers import levers
-from ledger.span import parse
-from ledger.tornado import Swing, tornado
-from ledger.usage_query import Observed, observe
+from core.files.shipped import shipped
+from core.settings.load import load
+from core.settings.prices import ApiVersion, HostedVersion, PriceTable, Version, load_prices
+from ledger.cost.break_even import BreakEven, break_even
+from ledger.cost.model import Cost, Workload, cost
+from ledger.cost.sensitivity import levers
+from ledger.cost.tornado import Swing, tornado
+from ledger.cost.usage_query import Observed, observe
+from ledger.reports.cost_share import shares
+from ledger.reports.span import parse
 
 _DAY_S = 86_400
 _MICROS = 1_000_000
@@ -73,7 +73,7 @@ class Against:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class CostAnswer:
     """Everything that the command tells of one workload."""
 
     title: str
@@ -99,7 +99,7 @@ class Answer:
 
 
 def every_model(
-    asked: Asked, prices: Path | None, day: str | None, config: Path, *, as_json: bool
+    asked: CostOptions, prices: Path | None, day: str | None, config: Path, *, as_json: bool
 ) -> None:
     """One workload at every model of the table."""
     table, wall_s = _table(prices, config), _moment(day)
@@ -124,7 +124,7 @@ def every_model(
 
 
 def one_model(
-    asked: Asked,
+    asked: CostOptions,
     model: str,
     against: str | None,
     prices: Path | None,
@@ -141,7 +141,7 @@ def one_model(
 
 
 def from_ledger(
-    asked: Asked,
+    asked: CostOptions,
     hours: float | None,
     against: str | None,
     prices: Path | None,
@@ -178,13 +178,13 @@ def totals(made: Cost) -> dict[str, float]:
 
 def _answer(
     title: str,
-    made: Reckoned,
-    asked: Asked,
+    made: CostFigures,
+    asked: CostOptions,
     table: PriceTable,
     wall_s: float,
     against: str | None,
     split: dict[str, dict[str, int]],
-) -> Answer:
+) -> CostAnswer:
     others = [(name, asked.changed(version)) for name, version in known(table, wall_s)]
     even = _against(made.workload, others, against)
     if against is not None and not even:
@@ -199,7 +199,7 @@ def _answer(
         if name in compared - own
         for one in rate_inputs(asked, name, rates)
     ]
-    return Answer(title, cost(made.workload), (*made.inputs, *inputs), even, swings, split)
+    return CostAnswer(title, cost(made.workload), (*made.inputs, *inputs), even, swings, split)
 
 
 def _against(
@@ -231,7 +231,7 @@ def _shares(workload: Workload, seen: Observed) -> dict[str, dict[str, int]]:
     return split
 
 
-def _tell(answer: Answer, plot: Path | None, *, as_json: bool) -> None:
+def _tell(answer: CostAnswer, plot: Path | None, *, as_json: bool) -> None:
     if plot is not None:
         _draw(answer, plot)
     if as_json:
@@ -247,7 +247,7 @@ def _tell(answer: Answer, plot: Path | None, *, as_json: bool) -> None:
         )
 
 
-def _draw(answer: Answer, path: Path) -> None:
+def _draw(answer: CostAnswer, path: Path) -> None:
     from cli.cost_plot import draw
 
     try:

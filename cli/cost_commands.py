@@ -68,9 +68,9 @@ def cost_command(
     For each request, day and month, with the break-even with self-hosting.
     """
     from cli import cost
-    from cli.cost_inputs import Asked
+    from cli.cost_inputs import CostOptions
 
-    asked = Asked(
+    asked = CostOptions(
         requests_per_day, input_tokens, output_tokens, cached_share, hit_rate, retries,
         utilisation, engineering, min_replicas,
     )  # fmt: skip

@@ -10,11 +10,11 @@ from fractions import Fraction
 
 from cli.usage import UsageError
 from core.errors import HansomError
-from core.prices import ApiVersion, HostedVersion, NoPrice, PriceTable, Version
-from core.settings import Settings, Tier
-from core.tier_price import TierPrice
-from ledger.cost import Part, Tokens, Workload
-from ledger.usage_query import ModelUse, Observed
+from core.settings.load import Settings, Tier
+from core.settings.prices import ApiVersion, HostedVersion, NoPrice, PriceTable, Version
+from core.settings.tier_price import TierPrice
+from ledger.cost.model import ModelPart, Tokens, Workload
+from ledger.cost.usage_query import ModelUse, Observed
 
 GIVEN = "command line"
 REQUESTS_PER_DAY, INPUT_TOKENS, OUTPUT_TOKENS = 1_000_000, 500, 200
@@ -33,7 +33,7 @@ class Input:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class CostOptions:
     """The options of the command; None was not given."""
 
     requests_per_day: float | None = None
@@ -46,7 +46,7 @@ class Asked:
     engineering_usd_per_month: float | None = None
     min_replicas: int | None = None
 
-    def checked(self) -> "Asked":
+    def checked(self) -> "CostOptions":
         """Itself; raises `HansomError` for what no workload can be."""
         for name in ("requests_per_day", "utilisation"):
             _within(name, getattr(self, name), above=0)
@@ -73,7 +73,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Reckoned:
+class CostFigures:
     """A workload and the inputs that made it."""
 
     workload: Workload
@@ -88,7 +88,7 @@ def version_at(table: PriceTable, model: str, wall_s: float) -> Version:
         raise HansomError(f"{error}.") from error
 
 
-def for_model(asked: Asked, model: str, rates: Version) -> Reckoned:
+def for_model(asked: CostOptions, model: str, rates: Version) -> CostFigures:
     """Every request to one model, as the options and the seed notes' example say."""
     requests = _chosen(asked.requests_per_day, REQUESTS_PER_DAY, _SEED)
     prompt = _chosen(asked.input_tokens, INPUT_TOKENS, _SEED)
@@ -100,7 +100,7 @@ def for_model(asked: Asked, model: str, rates: Version) -> Reckoned:
         raise UsageError("A request needs tokens: give --input-tokens or --output-tokens.")
     rates = asked.changed(rates)
     tokens = Tokens(prompt[0], answer[0], prompt[0] * cached[0])
-    part = Part(model, rates, tokens, min_replicas=asked.min_replicas or 1)
+    part = ModelPart(model, rates, tokens, min_replicas=asked.min_replicas or 1)
     inputs = [
         Input("requests/day", f"{float(requests[0]):,.10g}", requests[1]),
         Input("input tokens", f"{float(prompt[0]):,.10g}", prompt[1]),
@@ -110,12 +110,12 @@ def for_model(asked: Asked, model: str, rates: Version) -> Reckoned:
         Input("retries per request", f"{float(retries[0]):.4g}", retries[1]),
         *rate_inputs(asked, model, rates),
     ]
-    return Reckoned(Workload(requests[0], (part,), hits[0], retries[0]), tuple(inputs))
+    return CostFigures(Workload(requests[0], (part,), hits[0], retries[0]), tuple(inputs))
 
 
 def for_ledger(
-    asked: Asked, seen: Observed, settings: Settings, table: PriceTable, now_s: float
-) -> Reckoned:
+    asked: CostOptions, seen: Observed, settings: Settings, table: PriceTable, now_s: float
+) -> CostFigures:
     """The load that the ledger saw, at the prices of the table, or the tier's own."""
     source = f"ledger, the last {_hours(seen.span_s)}"
     if seen.span_s < _HOUR_S:
@@ -134,7 +134,7 @@ def for_ledger(
     for use in seen.models:
         rates = asked.changed(_rates(use, settings, table, now_s))
         share = Fraction(use.attempts, seen.attempts)
-        parts.append(Part(use.model, rates, _mean(use), share, asked.min_replicas or 1))
+        parts.append(ModelPart(use.model, rates, _mean(use), share, asked.min_replicas or 1))
         inputs += [
             Input(f"{use.model}: share of attempts", f"{float(share):.4g}", source),
             Input(
@@ -150,10 +150,10 @@ def for_ledger(
             ),
             *rate_inputs(asked, use.model, rates),
         ]
-    return Reckoned(Workload(requests[0], tuple(parts), hits[0], retries[0]), tuple(inputs))
+    return CostFigures(Workload(requests[0], tuple(parts), hits[0], retries[0]), tuple(inputs))
 
 
-def rate_inputs(asked: Asked, model: str, rates: Version) -> list[Input]:
+def rate_inputs(asked: CostOptions, model: str, rates: Version) -> list[Input]:
     """What a model's cost rests on, and who says so."""
     if isinstance(rates, ApiVersion):
         prices = rates.tokens

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from ledger.tornado import Swing
+from ledger.cost.tornado import Swing
 
 _BLUE, _GREY, _RED = "#1f5fa8", "#888888", "#b3261e"
 _WIDTH, _ROW, _FRAME = 7.2, 0.45, 1.4  # inches

@@ -10,8 +10,8 @@ from rich.table import Column, Table
 from cli.cost_inputs import Input
 from cli.tables import show_table, terminal
 from core.money import DAYS_PER_MONTH, usd
-from ledger.cost import Cost, PartCost
-from ledger.tornado import Swing
+from ledger.cost.model import Cost, PartCost
+from ledger.cost.tornado import Swing
 
 _MONTH = f"A month is {DAYS_PER_MONTH} days."
 _BAR = 10

@@ -4,8 +4,8 @@ A check is `ok` True, False (something required is missing; `exit_code` is then 
 knowing, and nothing that stops a start). Nothing is changed, started or downloaded; ports are
 bound for a moment and let go.
 
-Not covered: whether the settings themselves are valid (`core.settings.load` has said so by now),
-other nodes of a cluster (run it there), and the hashes of prepared weights (sizes only).
+Not covered: whether the settings themselves are valid (`core.settings.load.load` has said so by
+now), other nodes of a cluster (run it there), and the hashes of prepared weights (sizes only).
 """
 
 import dataclasses
@@ -26,13 +26,13 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from autoscale.fit import GIB_BYTES, fit, model_bytes, sizable
+from autoscale.capacity.fit import GIB_BYTES, fit, model_bytes, sizable
 from cli.doctor_net import free_port, ping_redis
 from cli.doctor_weights import prepared_bytes
 from cli.tables import show_table
 from core.errors import HansomError
-from core.settings import Accelerator, PathSource, Settings, Tier, VllmEngine
-from deployments import environment
+from core.settings.load import Accelerator, PathSource, Settings, Tier, VllmEngine
+from deployments.machine import environment
 
 PYTHON = (3, 11)
 BASE_MEMORY_GIB = 3.0  # Ray's own processes, the gateway, the router and the ledger

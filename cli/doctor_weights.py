@@ -1,4 +1,4 @@
-"""Is a tier's model prepared? Reads the manifests that `deployments.weights` writes.
+"""Is a tier's model prepared? Reads the manifests that `deployments.machine.weights` writes.
 
 A prepared folder is `models/<tier>-<quantization>-<key>` under the home folder, with a
 `hansom.json` in it. The key is not computed again here: a folder counts when its manifest names
@@ -8,7 +8,7 @@ the tier's own source and every file in it has the size it should have.
 import json
 from pathlib import Path
 
-from core.settings import PathSource, Tier
+from core.settings.load import PathSource, Tier
 
 
 def prepared_bytes(tier: Tier, home: Path) -> int:

@@ -5,7 +5,7 @@ from pathlib import Path
 import httpx
 
 from core.errors import HansomError
-from core.settings import Settings, load
+from core.settings.load import Settings, load
 
 
 def base_url(settings: Settings) -> str:

@@ -117,7 +117,7 @@ def _words(error: Any) -> str:
     """What is wrong, without the parser's idioms."""
     cause = error.__cause__
     if hasattr(cause, "errors"):  # pydantic's, by which Typer reads the text of an option
-        from core.allowed import allowed
+        from core.settings.allowed import allowed
 
         item = cause.errors()[0]
         given = item["input"]

@@ -16,8 +16,8 @@ import typer
 from cli.command import writable_file
 from cli.usage import UsageError
 from core.errors import HansomError
-from core.settings import load
-from core.shipped import shipped
+from core.files.shipped import shipped
+from core.settings.load import load
 
 _ABOUT = {
     "laptop": "two small models on the CPU, through vLLM",

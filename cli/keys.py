@@ -13,15 +13,15 @@ from typing import Any, TypeVar
 import typer
 from pydantic import ValidationError
 
+from accounts.keys import Key, new_key, revoked, rotated
+from accounts.limits import LimitState, Payer, applicable
+from accounts.redis_store import RedisAccounts
+from accounts.windows import told
 from cli.cache_redis import run, url_of
-from core.accounts import Budget, Rules
-from core.allowed import allowed
 from core.errors import HansomError
-from core.settings import Settings
-from ledger.keys import Key, new_key, revoked, rotated
-from ledger.limits import Payer, Standing, applicable
-from ledger.redis_accounts import RedisAccounts
-from ledger.windows import told
+from core.settings.accounts import BudgetLimit, Rules
+from core.settings.allowed import allowed
+from core.settings.load import Settings
 
 _DAY_S = 86_400.0
 _MAX_WORD_CHARS = 100
@@ -29,7 +29,7 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedKey:
     """What the command line says of a new key."""
 
     tenant: str
@@ -59,8 +59,8 @@ class Wanted:
     def rules(self) -> Rules:
         """Its own limits; raises `typer.BadParameter`."""
         try:
-            budgets = [Budget.read(words, "hard") for words in self.hard]
-            budgets += [Budget.read(words, "soft") for words in self.soft]
+            budgets = [BudgetLimit.read(words, "hard") for words in self.hard]
+            budgets += [BudgetLimit.read(words, "soft") for words in self.soft]
         except ValidationError as error:
             raise typer.BadParameter(allowed(error.errors()[0])) from None
         except ValueError as error:
@@ -73,7 +73,7 @@ class Wanted:
         )
 
 
-def create(settings: Settings, wanted: Wanted, *, as_json: bool) -> None:
+def create(settings: Settings, wanted: WantedKey, *, as_json: bool) -> None:
     """Keep a new key and print its secret."""
     key, secret = wanted.made(time.time())
 
@@ -121,7 +121,7 @@ def show(settings: Settings, tenant: str | None, *, as_json: bool) -> None:
     """Print keys and how the limits stand that hold for them."""
     now_s = time.time()
 
-    async def read(store: RedisAccounts) -> list[tuple[Key, list[Standing]]]:
+    async def read(store: RedisAccounts) -> list[tuple[Key, list[LimitState]]]:
         found = [key for key in await store.keys() if tenant in (None, key.tenant)]
         return [(key, await _standings(store, settings, key, now_s)) for key in found]
 
@@ -145,12 +145,12 @@ def as_dict(key: Key) -> dict[str, Any]:
 
 async def _standings(
     store: RedisAccounts, settings: Settings, key: Key, now_s: float
-) -> list[Standing]:
+) -> list[LimitState]:
     payer = Payer(key.tenant, key.id, key.team, key.tags, key)
     return await store.standings(key.tenant, applicable(settings.accounts, payer), now_s)
 
 
-def _limit(one: Standing) -> dict[str, Any]:
+def _limit(one: LimitState) -> dict[str, Any]:
     limit = one.limit
     return {
         "of": limit.kind, "name": limit.name, "measure": limit.measure.value,
@@ -159,7 +159,7 @@ def _limit(one: Standing) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _told(key: Key, standings: Sequence[Standing], now_s: float) -> str:
+def _told(key: Key, standings: Sequence[LimitState], now_s: float) -> str:
     """One key as a few lines."""
     of = [f"tenant {key.tenant}", f"team {key.team}" if key.team else "", ", ".join(key.tags)]
     facts = "; ".join(one for one in (*of, _state(key, now_s)) if one)
@@ -167,7 +167,7 @@ def _told(key: Key, standings: Sequence[Standing], now_s: float) -> str:
     return "\n  ".join(lines)
 
 
-def _words(one: Standing) -> str:
+def _words(one: LimitState) -> str:
     """`4.000000 of 10.000000 USD a day of tenant acme; resets 2026-11-21T00:00:00Z`."""
     limit, bounds = one.limit, []
     window = f" a {limit.window}" if limit.window else ""

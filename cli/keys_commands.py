@@ -42,10 +42,10 @@ def create_command(
     as_json: AsJson = False,
 ) -> None:
     """Make a key and print its secret, once."""
-    from cli.keys import Wanted, create
-    from core.settings import load
+    from cli.keys import WantedKey, create
+    from core.settings.load import load
 
-    wanted = Wanted(
+    wanted = WantedKey(
         tenant, name, team, tuple(tag), expires_days, tuple(budget), tuple(soft),
         requests_per_minute, tokens_per_minute, concurrency,
     )  # fmt: skip
@@ -60,7 +60,7 @@ def list_command(
 ) -> None:
     """Show all keys and what their limits have left."""
     from cli.keys import show
-    from core.settings import load
+    from core.settings.load import load
 
     show(load(config), tenant, as_json=as_json)
 
@@ -69,7 +69,7 @@ def list_command(
 def revoke_command(key: Which, config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     """End a key for ever, within 5 seconds everywhere."""
     from cli.keys import revoke
-    from core.settings import load
+    from core.settings.load import load
 
     revoke(load(config), key, as_json=as_json)
 
@@ -86,6 +86,6 @@ def rotate_command(
 ) -> None:
     """Give a key a new secret; its limits stay."""
     from cli.keys import rotate
-    from core.settings import load
+    from core.settings.load import load
 
     rotate(load(config), key, grace, as_json=as_json)

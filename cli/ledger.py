@@ -11,13 +11,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cli.tables import show_table
 from core.errors import HansomError
+from core.ledger_line import LedgerLine
 from core.money import usd
-from core.settings import load
-from deployments import environment
-from ledger import queries
-from ledger.line import LedgerLine
-from ledger.span import Span
-from ledger.sql_store import SqlStore, Tailed, database_url
+from core.settings.load import load
+from deployments.machine import environment
+from ledger.path.sql_store import SqlStore, Tailed, database_url
+from ledger.reports import queries
+from ledger.reports.span import TimeSpan
 
 _POLL_S = 0.5
 _COLUMNS = (
@@ -46,7 +46,7 @@ def open_store(config: Path) -> SqlStore:
         raise HansomError(f"The ledger's database cannot be opened: {error}") from error
 
 
-def tail(config: Path, count: int, wanted: Span, *, follow: bool, as_json: bool) -> None:
+def tail(config: Path, count: int, wanted: TimeSpan, *, follow: bool, as_json: bool) -> None:
     """Print the last lines, and with `follow` those that come."""
     store = open_store(config)
     lines = queries.tail(store, count, wanted)

@@ -12,7 +12,7 @@ from cli.command import Commands
 from cli.options import DEFAULT_CONFIG, NEW_FILE, AsJson, Config, Hours
 
 if TYPE_CHECKING:
-    from ledger.span import Span
+    from ledger.reports.span import TimeSpan
 
 ledger = Commands("Show what was spent, on what, and what was saved.")
 
@@ -28,7 +28,7 @@ Out = Annotated[
 
 
 class ReportBy(StrEnum):
-    """What a report can be grouped by; the same as `ledger.report_rows.BY`."""
+    """What a report can be grouped by; the same as `ledger.reports.rows.BY`."""
 
     TENANT = "tenant"
     KEY = "key"
@@ -173,11 +173,11 @@ def diff_command(
 
     Between two versions or two spans, for each successful answer.
     """
-    from cli.ledger_diff import Asked, diff
+    from cli.ledger_diff import LedgerDiffOptions, diff
 
     wanted = _span(since, until, hours, tenant, tag)
     of = by.value if by else None
-    asked = Asked.read(wanted, of, tuple(versions or ()), weeks, (before, after))
+    asked = LedgerDiffOptions.read(wanted, of, tuple(versions or ()), weeks, (before, after))
     diff(config, asked, as_json=as_json)
 
 
@@ -187,9 +187,9 @@ def _span(
     hours: float | None = None,
     tenant: str | None = None,
     tag: str | None = None,
-) -> "Span":
+) -> "TimeSpan":
     """What the options mean; what is wrong with them is wrong usage, exit code 2."""
-    from ledger.span import span
+    from ledger.reports.span import span
 
     with usage.options():
         return span(since, until, hours, time.time(), tenant, tag)

@@ -14,33 +14,33 @@ from cli.ledger_prices import known_prices
 from cli.tables import show_table, terminal
 from core.errors import HansomError
 from core.money import usd
-from core.settings import load
-from ledger.diff import Diff, Factor, compare
-from ledger.diff_words import WHAT, as_dict, levels, sentence
-from ledger.queries_diff import of_spans, of_versions
-from ledger.span import Span, between, week
+from core.settings.load import load
+from ledger.reports.diff import Diff, Factor, compare
+from ledger.reports.diff_words import WHAT, as_dict, levels, sentence
+from ledger.reports.queries_diff import of_spans, of_versions
+from ledger.reports.span import TimeSpan, between, week
 
 _HOW = "Give two versions and --by, or --weeks, or --from and --to."
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class LedgerDiffOptions:
     """Two versions of `by` within `span`, or two named spans."""
 
-    span: Span
+    span: TimeSpan
     by: str = ""
     versions: tuple[str, str] = ("", "")
-    spans: tuple[tuple[str, Span], tuple[str, Span]] | None = None
+    spans: tuple[tuple[str, TimeSpan], tuple[str, TimeSpan]] | None = None
 
     @classmethod
     def read(
         cls,
-        span: Span,
+        span: TimeSpan,
         by: str | None,
         versions: tuple[str, ...],
         weeks: tuple[str, str] | None,
         ends: tuple[str | None, str | None],
-    ) -> Asked:
+    ) -> LedgerDiffOptions:
         """What the command line means; raises `typer.BadParameter`."""
         before, after = ends
         ways = (bool(by or versions), weeks is not None, bool(before or after))
@@ -62,11 +62,11 @@ class Asked:
         return cls(span, spans=((names[0], _as(span, one)), (names[1], _as(span, other))))
 
 
-def _as(wanted: Span, span: Span) -> Span:
+def _as(wanted: TimeSpan, span: TimeSpan) -> TimeSpan:
     return replace(span, tenant=wanted.tenant, tag=wanted.tag)
 
 
-def diff(config: Path, asked: Asked, *, as_json: bool) -> None:
+def diff(config: Path, asked: LedgerDiffOptions, *, as_json: bool) -> None:
     """Print the table and its sentence, or one JSON object."""
     known = known_prices(load(config))
     store = open_store(config)

@@ -6,11 +6,11 @@ from pathlib import Path
 import typer
 
 from cli.ledger import open_store
-from ledger import export as files
-from ledger.span import Span
+from ledger.reports import export as files
+from ledger.reports.span import TimeSpan
 
 
-def export(config: Path, wanted: Span, form: str, out: Path, *, as_json: bool) -> None:
+def export(config: Path, wanted: TimeSpan, form: str, out: Path, *, as_json: bool) -> None:
     """Write the file, and say how many lines it has; `-` is stdout, with nothing beside them."""
     path = None if str(out) == "-" else out
     if path is None and form == "parquet":

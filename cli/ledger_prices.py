@@ -1,14 +1,14 @@
 """Which prices of lines are known from the settings, by tier and price version.
 
 Promises: a price without a version is not known, since it may have been another when a line was
-written; `ledger.rates` then finds it from the lines.
+written; `ledger.reports.rates` then finds it from the lines.
 """
 
 from core.money import Price
-from core.prices import load_prices
-from core.settings import Settings
-from core.tier_price import TierPrice
-from ledger.rates import Known
+from core.settings.load import Settings
+from core.settings.prices import load_prices
+from core.settings.tier_price import TierPrice
+from ledger.reports.rates import Known
 
 _UNVERSIONED = "unversioned"
 

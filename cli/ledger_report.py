@@ -11,18 +11,18 @@ from cli.ledger import open_store, seconds
 from cli.ledger_prices import known_prices
 from cli.tables import show_table, terminal
 from core.money import usd
-from core.settings import load
-from ledger import queries
-from ledger.export import replacing
-from ledger.report import Report, summarise
-from ledger.report_files import as_csv, as_parquet
-from ledger.report_rows import Grouped, Row, Spread
-from ledger.span import Span
+from core.settings.load import load
+from ledger.reports import queries
+from ledger.reports.export import replacing
+from ledger.reports.files import as_csv, as_parquet
+from ledger.reports.report import Report, summarise
+from ledger.reports.rows import Grouped, ReportRow, Spread
+from ledger.reports.span import TimeSpan
 
 _NOWHERE = "(none)"  # a group without a name: no tag, no team
 
 
-def report(config: Path, wanted: Span, by: str, form: str, out: Path | None) -> None:
+def report(config: Path, wanted: TimeSpan, by: str, form: str, out: Path | None) -> None:
     """Print the report, or write it to `out`; `by` is of `report_rows.BY` or empty."""
     path = None if out is None or str(out) == "-" else out
     if form == "table" and path is not None:
@@ -43,7 +43,7 @@ def report(config: Path, wanted: Span, by: str, form: str, out: Path | None) -> 
         file.write(written)
 
 
-def _written(made: Report, grouped: Grouped, wanted: Span, form: str) -> bytes:
+def _written(made: Report, grouped: Grouped, wanted: TimeSpan, form: str) -> bytes:
     if form == "csv":
         return as_csv(grouped)
     if form == "parquet":
@@ -52,7 +52,7 @@ def _written(made: Report, grouped: Grouped, wanted: Span, form: str) -> bytes:
     return (json.dumps(told) + "\n").encode()
 
 
-def _show(made: Report, grouped: Grouped, wanted: Span) -> None:
+def _show(made: Report, grouped: Grouped, wanted: TimeSpan) -> None:
     shown = terminal()
     show_table(_summary(made, grouped, wanted), shown)
     if grouped.by:
@@ -66,7 +66,7 @@ def _show(made: Report, grouped: Grouped, wanted: Span) -> None:
         shown.print(f"[dim]{note}[/dim]")
 
 
-def _summary(made: Report, grouped: Grouped, wanted: Span) -> Table:
+def _summary(made: Report, grouped: Grouped, wanted: TimeSpan) -> Table:
     usage, total, saved = made.usage, grouped.total, grouped.savings
     table = Table(title=f"Ledger: {wanted.words()}", show_header=False)
     for name, value in (
@@ -107,7 +107,7 @@ def _tiers(made: Report) -> Table:
     return table
 
 
-def _costs(rows: Sequence[Row], by: str) -> Table:
+def _costs(rows: Sequence[ReportRow], by: str) -> Table:
     names = ("requests", "successes", "attempts", "fresh in", "cached in", "out", "undelivered")
     table = _table(by, (*names, "cost", "an answer"))
     for row in rows:
@@ -123,7 +123,7 @@ def _costs(rows: Sequence[Row], by: str) -> Table:
     return table
 
 
-def _shares(rows: Sequence[Row], by: str) -> Table:
+def _shares(rows: Sequence[ReportRow], by: str) -> Table:
     names = ("success", "exact hits", "semantic hits", "joined", "escalated", "retried")
     table = _table(by, names)
     for row in rows:
@@ -133,7 +133,7 @@ def _shares(rows: Sequence[Row], by: str) -> Table:
     return table
 
 
-def _times(rows: Sequence[Row], by: str) -> Table:
+def _times(rows: Sequence[ReportRow], by: str) -> Table:
     table = _table(by, ("TTFT p50 / p95 / p99", "total p50 / p95 / p99", "TPOT p50 / p95"))
     for row in rows:
         waits = (_waits(row.ttft), _waits(row.total), _tpot(row.tpot))
@@ -146,7 +146,7 @@ def _table(by: str, names: Sequence[str]) -> Table:
     return Table(Column(by), *columns, box=None, pad_edge=False)
 
 
-def _per_answer(row: Row) -> str:
+def _per_answer(row: ReportRow) -> str:
     cost = row.cost_per_success_usd_micros
     return "–" if cost is None else f"{cost / 1e6:.8f} USD"
 

@@ -11,14 +11,14 @@ from cli import usage
 from cli.ledger import open_store
 from cli.tables import show_table, terminal
 from core.errors import HansomError
+from core.files.shipped import shipped
 from core.money import usd
-from core.prices import load_prices
-from core.settings import load
-from core.shipped import shipped
-from core.tier_price import TablePrice
-from ledger.reprice import Repriced, reprice
-from ledger.span import parse, span
-from ledger.usage_query import metered
+from core.settings.load import load
+from core.settings.prices import load_prices
+from core.settings.tier_price import TablePrice
+from ledger.cost.usage_query import metered
+from ledger.reports.reprice import Repriced, reprice
+from ledger.reports.span import parse, span
 
 
 def show(

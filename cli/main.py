@@ -96,8 +96,8 @@ def doctor_command(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> 
     Looks at Python, memory, disk, ports, GPU, Redis and weights.
     """
     from cli import doctor
-    from core.settings import load
-    from deployments import environment
+    from core.settings.load import load
+    from deployments.machine import environment
 
     doctor.show(doctor.run_checks(load(config), environment.home()), as_json=as_json)
 
@@ -124,9 +124,9 @@ def ask_command(
     as_json: AsJson = False,
 ) -> None:
     """Stream one answer, with its tier, reason, tokens and cost."""
-    from cli.ask import Question, ask
+    from cli.ask import AskedQuestion, ask
 
-    ask(Question(prompt, tier, max_tokens, key), config, url, explain=explain, as_json=as_json)
+    ask(AskedQuestion(prompt, tier, max_tokens, key), config, url, explain=explain, as_json=as_json)
 
 
 @app.command("status", rich_help_panel=_LOOK)

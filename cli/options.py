@@ -11,7 +11,7 @@ from cli.command import NEW_FILE as NEW_FILE
 from cli.command import PICTURE
 from cli.usage import UsageError
 
-# As `core.shipped.shipped`, which imports pydantic: the help is shown without.
+# As `core.files.shipped.shipped`, which imports pydantic: the help is shown without.
 SHIPPED = Path(__file__).absolute().parents[1] / "config"
 DEFAULT_CONFIG = SHIPPED / "laptop.yaml"
 DEFAULT_PROFILES = SHIPPED / "profiles.yaml"

@@ -31,7 +31,7 @@ plan.command("capacity")(capacity_command)
 
 
 class PolicyName(StrEnum):
-    """Who decides how many replicas there are."""
+    """Names of scaling policies."""
 
     OURS = "ours"
     RAY = "ray"
@@ -51,7 +51,7 @@ class RoutingName(StrEnum):
 
 
 class OrderName(StrEnum):
-    """Who goes first in an engine's queue."""
+    """Names of queue orders of an engine."""
 
     LATE_LAST = "late-last"
     FCFS = "fcfs"
@@ -115,10 +115,10 @@ def replay_command(
 
     Shows SLO attainment, GPU-hours and cost, beside those of other policies.
     """
-    from autoscale.profile import Slo
-    from autoscale.profiles import pick
-    from autoscale.replay import Setup
-    from cli.plan_replay import Asked, show
+    from autoscale.calibrate.profiles import pick
+    from autoscale.policy.profile import Slo
+    from autoscale.replay.replay import Setup
+    from cli.plan_replay import PlanReplayOptions, show
 
     for name, value in (("--slo-ttft", slo_ttft), ("--slo-tpot", slo_tpot)):
         if not value > 0:
@@ -132,7 +132,7 @@ def replay_command(
         pick(profiles, profile), slo, routing.value, seed=seed,
         min_replicas=min_replicas, max_replicas=max_replicas, order=order.value,
     )  # fmt: skip
-    asked = Asked(trace, scale, policy.value, replicas, target, setup)
+    asked = PlanReplayOptions(trace, scale, policy.value, replicas, target, setup)
     show(asked, plot, as_json=as_json)
 
 
@@ -164,10 +164,10 @@ def calibrate_command(
     as_json: AsJson = False,
 ) -> None:
     """Measure a running tier and write its profile."""
-    from autoscale.measure import Where
+    from autoscale.calibrate.measure import Where
     from cli.endpoint import base_url
-    from cli.plan_calibrate import Asked, calibrate, engine_limits, kv_of, numbers
-    from core.settings import load
+    from cli.plan_calibrate import PlanCalibrateOptions, calibrate, engine_limits, kv_of, numbers
+    from core.settings.load import load
 
     chunk = sequences = None
     kv: dict[str, float] = {}
@@ -177,7 +177,7 @@ def calibrate_command(
         chunk, sequences = engine_limits(settings.tiers, tier)
         kv = kv_of(settings.tiers, tier)
     many = numbers(at_once, "--at-once")
-    asked = Asked(
+    asked = PlanCalibrateOptions(
         Where(url, tier, key, max(many)), numbers(prompts, "--prompts"), many,
         output_tokens, repeats, engine_metrics, chunk, sequences, kv,
     )  # fmt: skip

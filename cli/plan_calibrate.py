@@ -22,19 +22,19 @@ import httpx
 import typer
 from rich.table import Table
 
-from autoscale.calibration import Fitted, Sample, fit
-from autoscale.measure import Where, answer, decoding_s, reaching
-from autoscale.profile import EngineProfile
-from autoscale.profiles import load, put
+from autoscale.calibrate.constants import FittedConstants, TimingSample, fit
+from autoscale.calibrate.measure import Where, answer, decoding_s, reaching
+from autoscale.calibrate.profiles import load, put
+from autoscale.policy.profile import EngineProfile
 from cli.tables import show_table, terminal
 from cli.usage import UsageError
 from core.errors import HansomError
-from core.settings import Tier, VllmEngine
-from deployments.vllm_engine import kv_arguments
+from core.settings.load import Tier, VllmEngine
+from deployments.tier.vllm_engine import kv_arguments
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class PlanCalibrateOptions:
     """What to measure, and where; the last three are what the engine's settings say, if they do."""
 
     where: Where
@@ -78,7 +78,9 @@ def _count(value: object) -> int | None:
     return value if isinstance(value, int) else None
 
 
-def calibrate(asked: Asked, name: str, path: Path, *, write: bool, as_json: bool) -> None:
+def calibrate(
+    asked: PlanCalibrateOptions, name: str, path: Path, *, write: bool, as_json: bool
+) -> None:
     """Measure, print, and write the profile `name` into the file."""
     if len(asked.prompt_tokens) < 2:
         raise HansomError("--prompts needs two lengths at least: the rate is their difference.")
@@ -97,7 +99,7 @@ def calibrate(asked: Asked, name: str, path: Path, *, write: bool, as_json: bool
         _print(samples, fitted, profile, path if write else None)
 
 
-async def measure(asked: Asked) -> tuple[list[Sample], int | None]:
+async def measure(asked: PlanCalibrateOptions) -> tuple[list[TimingSample], int | None]:
     """A sample for each prompt length alone and each number at once; the engine's KV tokens."""
     least = min(asked.prompt_tokens)
     async with reaching(asked.where) as client:
@@ -121,7 +123,9 @@ def kv_tokens_of(text: str) -> int:
     raise HansomError("The engine's metrics have no vllm:cache_config_info with its blocks.")
 
 
-async def _sample(client: httpx.AsyncClient, asked: Asked, length: int, many: int) -> Sample:
+async def _sample(
+    client: httpx.AsyncClient, asked: PlanCalibrateOptions, length: int, many: int
+) -> TimingSample:
     """The median of all repeats: one that something else slowed down then says nothing."""
     turns = [
         await asyncio.gather(
@@ -136,7 +140,7 @@ async def _sample(client: httpx.AsyncClient, asked: Asked, length: int, many: in
             "Ask for more with --output-tokens."
         )
     each = median(one.prompt_tokens + one.output_tokens / 2 for one in answers)
-    return Sample(
+    return TimingSample(
         prompt_tokens=round(median(one.prompt_tokens for one in answers)),
         sequences=many,
         kv_tokens=many * each,
@@ -146,11 +150,11 @@ async def _sample(client: httpx.AsyncClient, asked: Asked, length: int, many: in
 
 
 def _profile(
-    asked: Asked,
+    asked: PlanCalibrateOptions,
     name: str,
     base: EngineProfile | None,
     chunk_tokens: int,
-    fitted: Fitted,
+    fitted: FittedConstants,
     kv_tokens: int | None,
 ) -> EngineProfile:
     day = datetime.now(UTC).date().isoformat()
@@ -179,7 +183,7 @@ def _profile(
 
 
 def _print(
-    samples: list[Sample], fitted: Fitted, profile: EngineProfile, path: Path | None
+    samples: list[TimingSample], fitted: FittedConstants, profile: EngineProfile, path: Path | None
 ) -> None:
     table = Table("prompt tokens", "at once", "TTFT", "TPOT", title="Measured")
     for one in samples:

@@ -9,25 +9,25 @@ from typing import Any
 
 import typer
 
-from autoscale.capacity import Margin, TierPlan
-from autoscale.limits import limits
-from autoscale.profile import Slo
-from autoscale.profiles import load
-from autoscale.replay import ROUTINGS, Routing, Setup
-from autoscale.scenario import Solved, TierSpec, solve
-from autoscale.season import Forecast
+from autoscale.calibrate.profiles import load
+from autoscale.capacity.forecast import Margin, TierPlan
+from autoscale.capacity.replica_capacity import limits
+from autoscale.capacity.scenario import Solved, TierSpec, solve
+from autoscale.capacity.season import SeasonForecast
+from autoscale.policy.profile import Slo
+from autoscale.replay.replay import ROUTINGS, Routing, Setup
 from cli import plan_capacity_print
-from cli.plan_capacity_asked import Asked
-from cli.plan_capacity_inputs import Reckoned, reckon
+from cli.plan_capacity_asked import PlanCapacityOptions
+from cli.plan_capacity_inputs import CapacityFigures, reckon
 from cli.plan_capacity_source import source
 from core.errors import HansomError
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class CapacityAnswer:
     """What the command prints: the plan as things are first, then the what-ifs."""
 
-    reckoned: Reckoned
+    reckoned: CapacityFigures
     solved: Solved
     what_ifs: tuple[Solved, ...]
     slo: Slo
@@ -35,7 +35,7 @@ class Answer:
 
     @property
     def replays(self) -> int:
-        """Of the fleets for today, by tier."""
+        """Replay today's fleets, by tier."""
         return sum(one.replays for one in self.solved.today.values())
 
     def as_dict(self) -> dict[str, Any]:
@@ -84,7 +84,7 @@ class Answer:
         }  # fmt: skip
 
 
-def show(asked: Asked, slo: Slo, plot: Path | None, *, as_json: bool) -> None:
+def show(asked: PlanCapacityOptions, slo: Slo, plot: Path | None, *, as_json: bool) -> None:
     """Plan, print, and draw where a picture is asked for."""
     began_s = time.perf_counter()
     routing: dict[str, Routing] = {name: name for name in ROUTINGS}
@@ -95,7 +95,7 @@ def show(asked: Asked, slo: Slo, plot: Path | None, *, as_json: bool) -> None:
     )  # fmt: skip
     margin = Margin(asked.headroom_percent / 100, asked.failures)
     base, *others = solve((reckoned.base, *reckoned.what_ifs), setup, margin, asked.slo_share)
-    answer = Answer(reckoned, base, tuple(others), slo, time.perf_counter() - began_s)
+    answer = CapacityAnswer(reckoned, base, tuple(others), slo, time.perf_counter() - began_s)
     if plot is not None:
         _draw(answer.solved, plot)
     if as_json:
@@ -128,7 +128,7 @@ def _counts(tiers: Sequence[TierPlan]) -> dict[str, dict[str, float]]:
     return {tier.name: tier.days[0].replicas.as_dict() for tier in tiers}
 
 
-def _tokens(told: Forecast, factor: float) -> dict[str, list[float]]:
+def _tokens(told: SeasonForecast, factor: float) -> dict[str, list[float]]:
     peaks = told.peaks
     return {
         name: [round(value * factor) for value in band.tolist()]

@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from autoscale.profile import Slo
-from autoscale.replay import ROUTINGS
-from autoscale.season_fit import Launch
+from autoscale.capacity.season_fit import Launch
+from autoscale.policy.profile import Slo
+from autoscale.replay.replay import ROUTINGS
 from cli import usage
 from cli.usage import UsageError
-from ledger.span import parse
+from ledger.reports.span import parse
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class PlanCapacityOptions:
     """The options of the command; None was not given."""
 
     trace: Path | None
@@ -48,7 +48,7 @@ class Asked:
     machine_file: Path
     config: Path
 
-    def checked(self) -> "Asked":
+    def checked(self) -> "PlanCapacityOptions":
         """Itself; raises `UsageError` for what no plan can be made of."""
         if self.from_ledger == (self.trace is not None):
             raise UsageError("Give a TRACE or --from-ledger, one of them.")

@@ -9,22 +9,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from autoscale.capacity import NodeKind
-from autoscale.design import Design, design
-from autoscale.limits import limits
-from autoscale.profile import EngineProfile, Slo
-from autoscale.profiles import pick
-from autoscale.scenario import Scenario, TierSpec
-from autoscale.season_fit import Assumed
+from autoscale.calibrate.profiles import pick
+from autoscale.capacity.design import Design, design
+from autoscale.capacity.forecast import NodeKind
+from autoscale.capacity.replica_capacity import limits
+from autoscale.capacity.scenario import Scenario, TierSpec
+from autoscale.capacity.season_fit import Assumed
+from autoscale.policy.profile import EngineProfile, Slo
 from cli.cost_inputs import GIVEN, Input
-from cli.plan_capacity_asked import Asked, by_tier, count, ratio
+from cli.plan_capacity_asked import PlanCapacityOptions, by_tier, count, ratio
 from cli.plan_capacity_source import Source
 from cli.usage import UsageError
-from core import text_file
 from core.errors import HansomError
-from core.files import missing
-from core.machines import Machine, load_machines
-from ledger.span import moment
+from core.files import text_file
+from core.files.problem import missing
+from core.settings.machines import Machine, load_machines
+from ledger.reports.span import moment
 
 DEFAULT_PROFILE = "A100-8B"
 _NONE = "assumption: none"
@@ -32,7 +32,7 @@ _OWN_NODE = "assumption: a node for each replica, at the profile's price"
 
 
 @dataclass(frozen=True, slots=True)
-class Reckoned:
+class CapacityFigures:
     """The plan as things are, the what-ifs, and what they rest on."""
 
     base: Scenario
@@ -49,7 +49,7 @@ class _Mix:
     hit_rate: float
 
 
-def reckon(asked: Asked, slo: Slo, source: Source) -> Reckoned:
+def reckon(asked: PlanCapacityOptions, slo: Slo, source: Source) -> CapacityFigures:
     """From the options and the load."""
     profiles = _profiles(asked, source)
     tiers = tuple(profiles)
@@ -78,11 +78,11 @@ def reckon(asked: Asked, slo: Slo, source: Source) -> Reckoned:
         *_assumed_inputs(asked, slo, assumed, designs[tiers[0]]),
     ]
     notes = tuple(dict.fromkeys(note for one in designs.values() for note in one.notes))
-    return Reckoned(base, what_ifs, tuple(inputs), notes)
+    return CapacityFigures(base, what_ifs, tuple(inputs), notes)
 
 
 def _designs(
-    asked: Asked,
+    asked: PlanCapacityOptions,
     slo: Slo,
     source: Source,
     profiles: Mapping[str, EngineProfile],
@@ -100,7 +100,7 @@ def _designs(
     return {tier: made[id(source.trace(tier))] for tier in profiles}
 
 
-def _profiles(asked: Asked, source: Source) -> dict[str, EngineProfile]:
+def _profiles(asked: PlanCapacityOptions, source: Source) -> dict[str, EngineProfile]:
     """Each tier's; the tiers are those of the ledger, or those that the options name."""
     texts = asked.profiles or (DEFAULT_PROFILE,)
     named = [text.partition("=")[0] for text in texts if "=" in text]
@@ -111,7 +111,9 @@ def _profiles(asked: Asked, source: Source) -> dict[str, EngineProfile]:
     return {tier: found[tier] for tier in tiers}
 
 
-def _mix(asked: Asked, source: Source, tiers: tuple[str, ...]) -> tuple[_Mix, list[Input]]:
+def _mix(
+    asked: PlanCapacityOptions, source: Source, tiers: tuple[str, ...]
+) -> tuple[_Mix, list[Input]]:
     told = by_tier("--share", asked.shares, tiers, lambda text: ratio("--share", text))
     seen = source.words if source.shares else _NONE
     if asked.quality is not None:
@@ -184,7 +186,7 @@ def _what_if(
     text: str,
     base: Scenario,
     mix: _Mix,
-    asked: Asked,
+    asked: PlanCapacityOptions,
     source: Source,
     machines: Mapping[str, Machine],
 ) -> Scenario:
@@ -214,7 +216,7 @@ def _mixed(change: str, base: Scenario, mix: _Mix, source: Source) -> Scenario:
 
 
 def _quantized(
-    value: str, base: Scenario, asked: Asked, machines: Mapping[str, Machine]
+    value: str, base: Scenario, asked: PlanCapacityOptions, machines: Mapping[str, Machine]
 ) -> Scenario:
     tier, colon, name = value.rpartition(":")
     known = [one.name for one in base.tiers]
@@ -230,7 +232,9 @@ def _quantized(
     return Scenario(f"{tier or 'all'} on {name}", tuple(tiers))
 
 
-def _second(value: str, base: Scenario, mix: _Mix, asked: Asked, source: Source) -> Scenario:
+def _second(
+    value: str, base: Scenario, mix: _Mix, asked: PlanCapacityOptions, source: Source
+) -> Scenario:
     parts = value.split(":")
     if len(parts) != 3 or not parts[0]:
         raise UsageError(f"--what-if model= is NAME:PROFILE:SHARE (got {value}).")
@@ -268,7 +272,13 @@ def _tier_inputs(
     most = limits(spec.profile, slo, shape.input_tokens, shape.output_tokens)
     rate = f"{most.requests_per_s:.4g}, by the {most.binding}"
     found.append(Input(f"{spec.name}: profile", spec.profile.name, spec.profile.source))
-    found.append(Input(f"{spec.name}: steady requests/s of a replica", rate, "autoscale.limits"))
+    found.append(
+        Input(
+            f"{spec.name}: steady requests/s of a replica",
+            rate,
+            "autoscale.capacity.replica_capacity",
+        )
+    )
     return found
 
 
@@ -279,7 +289,9 @@ def _node_input(spec: TierSpec, machines: Mapping[str, Machine]) -> Input:
     return Input(f"{spec.name}: node", told, machine.source if machine else _OWN_NODE)
 
 
-def _assumed_inputs(asked: Asked, slo: Slo, assumed: Assumed, first: Design) -> list[Input]:
+def _assumed_inputs(
+    asked: PlanCapacityOptions, slo: Slo, assumed: Assumed, first: Design
+) -> list[Input]:
     growth, who = first.inputs.growth_per_month, "history"
     if asked.growth_percent is not None:
         who = f"assumption, {GIVEN}"

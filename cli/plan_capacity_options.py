@@ -110,9 +110,9 @@ def capacity_command(
     With the day on which the next GPU is needed, and what a change would do.
     """
     from cli.plan_capacity import show
-    from cli.plan_capacity_asked import Asked, slo_of
+    from cli.plan_capacity_asked import PlanCapacityOptions, slo_of
 
-    asked = Asked(
+    asked = PlanCapacityOptions(
         trace=trace,
         from_ledger=from_ledger,
         hours=hours,

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from autoscale.capacity import Plan
+from autoscale.capacity.forecast import CapacityPlan
 
 _WIDTH, _ROW, _FRAME = 8.0, 2.4, 0.6  # inches
 _BLUE, _RED = "#1f5fa8", "#b3261e"
 
 
-def draw(plan: Plan, path: Path) -> None:
+def draw(plan: CapacityPlan, path: Path) -> None:
     """Write the picture; the suffix of `path` chooses SVG or PNG, others raise `ValueError`."""
     count = len(plan.tiers)
     figure = Figure(figsize=(_WIDTH, _FRAME + _ROW * count), layout="constrained")

@@ -6,9 +6,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Column, Table
 
-from autoscale.capacity import NextGpu, Plan, Range
-from autoscale.scenario import Solved
-from cli.plan_capacity_inputs import Reckoned
+from autoscale.capacity.forecast import CapacityPlan, NextGpu, Range
+from autoscale.capacity.scenario import Solved
+from cli.plan_capacity_inputs import CapacityFigures
 from cli.tables import show_table, terminal
 from core.money import DAYS_PER_MONTH
 
@@ -16,7 +16,7 @@ _STEPS = (0, 6, 13, 29, 59, 89, 179, 364, 729)
 
 
 def answer(
-    solved: Solved, what_ifs: Sequence[Mapping[str, Any]], reckoned: Reckoned, seconds: float
+    solved: Solved, what_ifs: Sequence[Mapping[str, Any]], reckoned: CapacityFigures, seconds: float
 ) -> None:
     """Today's fleets, the days, the what-ifs, and what it all rests on."""
     console = terminal()
@@ -56,7 +56,7 @@ def _today(console: Console, solved: Solved) -> None:
     show_table(table, console)
 
 
-def _days(console: Console, plan: Plan) -> None:
+def _days(console: Console, plan: CapacityPlan) -> None:
     names = ("tier", "load", "replicas", "nodes", "an hour", "a month, all tiers")
     table = Table("day", *(Column(name, justify="right") for name in names), title="Days to come")
     count = len(plan.tiers[0].days)

@@ -12,16 +12,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autoscale.trace import Trace, read
+from autoscale.replay.trace import Trace, read
 from cli import usage
 from cli.cost_inputs import GIVEN, Input
 from cli.ledger import open_store
-from cli.plan_capacity_asked import Asked
+from cli.plan_capacity_asked import PlanCapacityOptions
 from cli.usage import UsageError
 from core.errors import HansomError
-from core.settings import load
-from ledger.span import moment, parse
-from ledger.usage_query import metered, observe
+from core.settings.load import load
+from ledger.cost.usage_query import metered, observe
+from ledger.reports.span import moment, parse
 
 _HOUR_S = 3600.0
 
@@ -53,13 +53,13 @@ class Source:
         return found
 
 
-def source(asked: Asked) -> Source:
+def source(asked: PlanCapacityOptions) -> Source:
     """The trace or the ledger, as asked; raises `HansomError`."""
     load(asked.config)  # a trace needs no settings, but a wrong file that was named is refused
     return _of_ledger(asked) if asked.from_ledger else _of_trace(asked)
 
 
-def _of_trace(asked: Asked) -> Source:
+def _of_trace(asked: PlanCapacityOptions) -> Source:
     if asked.trace is None:
         raise UsageError("Give a TRACE or --from-ledger, one of them.")
     whole = read(asked.trace).scaled(asked.scale, asked.seed)
@@ -71,7 +71,7 @@ def _of_trace(asked: Asked) -> Source:
     return Source(words, end_s, {}, {}, whole, {}, 0.0, inputs)
 
 
-def _of_ledger(asked: Asked) -> Source:
+def _of_ledger(asked: PlanCapacityOptions) -> Source:
     now_s, store = time.time(), open_store(asked.config)
     since_s = None if asked.hours is None else now_s - asked.hours * _HOUR_S
     seen = observe(store, since_s, now_s)

@@ -11,18 +11,18 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from autoscale.baselines import BIN_S, load
-from autoscale.replay import Setup
-from autoscale.replay_policies import Policy
-from autoscale.replay_result import Result
-from autoscale.trace import Trace
+from autoscale.replay.baselines import BIN_S, load
+from autoscale.replay.policies import Policy
+from autoscale.replay.replay import Setup
+from autoscale.replay.result import ReplayResult
+from autoscale.replay.trace import Trace
 
 _INCHES = (9.0, 7.0)
 _COLOURS = ("#1f5fa8", "#b3261e", "#c77f00", "#888888", "#2e7d32")
 _BINS = 120
 
 
-def draw(trace: Trace, found: Mapping[Policy, Result], setup: Setup, path: Path) -> None:
+def draw(trace: Trace, found: Mapping[Policy, ReplayResult], setup: Setup, path: Path) -> None:
     """Write the picture; the suffix of `path` chooses SVG or PNG, others raise `ValueError`."""
     figure = Figure(figsize=_INCHES, layout="constrained")
     rate, fleet, slo = figure.subplots(3, 1, sharex=True)

@@ -8,16 +8,16 @@ from typing import cast
 import typer
 from rich.table import Column, Table
 
-from autoscale.replay import Setup
-from autoscale.replay_policies import POLICIES, Choice, Policy, run
-from autoscale.replay_result import Result
-from autoscale.trace import Trace, read
+from autoscale.replay.policies import POLICIES, Policy, PolicyChoice, run
+from autoscale.replay.replay import Setup
+from autoscale.replay.result import ReplayResult
+from autoscale.replay.trace import Trace, read
 from cli.tables import show_table, terminal
 from core.errors import HansomError
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class PlanReplayOptions:
     """What was asked for; `policy` may be `all`."""
 
     path: Path
@@ -28,14 +28,14 @@ class Asked:
     setup: Setup
 
 
-def show(asked: Asked, plot: Path | None, *, as_json: bool) -> None:
+def show(asked: PlanReplayOptions, plot: Path | None, *, as_json: bool) -> None:
     """Replay, print, and draw where a picture is asked for."""
     trace = read(asked.path).scaled(asked.scale, asked.setup.seed)
     if not len(trace):
         raise HansomError(f"{asked.path} scaled by {asked.scale:g} has no requests left")
     policies = POLICIES if asked.policy == "all" else (cast(Policy, asked.policy),)
     found = {
-        name: run(trace, Choice(name, asked.target, asked.replicas), asked.setup)
+        name: run(trace, PolicyChoice(name, asked.target, asked.replicas), asked.setup)
         for name in policies
     }
     if plot is not None:
@@ -46,7 +46,9 @@ def show(asked: Asked, plot: Path | None, *, as_json: bool) -> None:
         _print(asked, trace, found)
 
 
-def _told(asked: Asked, trace: Trace, found: dict[Policy, Result]) -> dict[str, object]:
+def _told(
+    asked: PlanReplayOptions, trace: Trace, found: dict[Policy, ReplayResult]
+) -> dict[str, object]:
     """One policy's figures at the top; `policies` of several."""
     about: dict[str, object] = {
         "trace": trace.name,
@@ -65,7 +67,7 @@ def _told(asked: Asked, trace: Trace, found: dict[Policy, Result]) -> dict[str, 
     return {"policy": name} | result.as_dict() | about
 
 
-def _print(asked: Asked, trace: Trace, found: dict[Policy, Result]) -> None:
+def _print(asked: PlanReplayOptions, trace: Trace, found: dict[Policy, ReplayResult]) -> None:
     columns = ("within SLO", "GPU-hours", "cost", "moves", "mean", "peak",
                "TTFT p50", "p95", "p99", "TPOT p50", "p95", "p99")  # fmt: skip
     first = next(iter(found.values()))
@@ -116,7 +118,7 @@ def _millis(value: float) -> str:
     return f"{1000 * value:.1f} ms"
 
 
-def _draw(trace: Trace, found: dict[Policy, Result], setup: Setup, path: Path) -> None:
+def _draw(trace: Trace, found: dict[Policy, ReplayResult], setup: Setup, path: Path) -> None:
     from cli.plan_plot import draw
 
     try:

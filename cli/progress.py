@@ -26,12 +26,12 @@ class TerminalProgress:
         """Stop drawing; the lines stay."""
         self._bars.stop()
 
-    def lane(self) -> "Lane":
+    def lane(self) -> "ProgressLane":
         """A `core.ports.Progress` of one thing that has one step after the other."""
-        return Lane(self._bars)
+        return ProgressLane(self._bars)
 
 
-class Lane:
+class ProgressLane:
     """One line at a time; a finished step keeps its line and its time."""
 
     def __init__(self, bars: Progress) -> None:

@@ -19,18 +19,18 @@ from cli import router_print
 from cli.prompt import text_of
 from cli.router_rows import read_labelled, score
 from core.errors import HansomError
-from core.settings import Settings, load
-from router.compare import Ranking, compare
-from router.conversation import read
-from router.cutoffs import cut_offs, spread
-from router.embed import MiniLM
-from router.exam import evaluate_file
-from router.explain import explain, read_sample
-from router.features import of_conversation
-from router.heuristic import complexity
-from router.policy import decide
-from router.score import Scorer
-from router.terms import AUTO, Observation, Policy, Strategy, Tier
+from core.settings.load import Settings, load
+from router.policy.cutoffs import cut_offs, spread
+from router.policy.policy import decide
+from router.policy.terms import AUTO, Observation, Policy, Strategy, TierName
+from router.score.conversation import read
+from router.score.explain import explain, read_sample
+from router.score.features import of_conversation
+from router.score.heuristic import complexity
+from router.score.model import Scorer
+from router.tuning.compare import Ranking, compare
+from router.tuning.evaluation import evaluate_file
+from text.embed import MiniLM
 
 
 def evaluate(
@@ -64,15 +64,17 @@ def evaluate(
 def train(data: Path, out: Path, cache: Path | None, *, as_json: bool) -> None:
     """Train a new version of the weights and write it with its card."""
     # LightGBM, scikit-learn and pandas, which no other command waits for.
-    from router import train as training
-    from router.dataset import load as load_table
+    from training.router import train as training
+    from training.router.dataset import load as load_table
 
     if not (data / "pairs.json").is_file():
         raise HansomError(f"{data} has no pairs.json, which names each file's two models.")
     try:
         table = load_table(data, cache)
     except (OSError, KeyError, ValueError) as error:
-        raise HansomError(f"{data} does not hold what router/dataset.py names: {error}") from error
+        raise HansomError(
+            f"{data} does not hold what training/router/dataset.py names: {error}"
+        ) from error
     study, weights = training.study(table)
     training.write(out, out.name, table, study, weights)
     told = {
@@ -101,7 +103,7 @@ def side_by_side(
     There are as many tiers as models are named: `between` are those between the ends.
     """
     scorer = Scorer.load(settings.router.weights)
-    tiers = tuple(Tier(model) for model in (weak, *between, strong))
+    tiers = tuple(TierName(model) for model in (weak, *between, strong))
     own = settings.router.threshold
     if isinstance(own, tuple) and len(own) != len(tiers) - 1:
         raise HansomError(
@@ -168,7 +170,7 @@ def with_weights(config: Path, weights: Path | None) -> Settings:
 
 def _policy(settings: Settings, scorer: Scorer) -> Policy:
     """The settings' tiers under the learned strategy, whichever strategy serves."""
-    tiers = tuple(Tier(tier.name, tier.model) for tier in settings.tiers)
+    tiers = tuple(TierName(tier.name, tier.model) for tier in settings.tiers)
     return Policy(tiers, cut_offs(settings.router.threshold, scorer.threshold, len(tiers)))
 
 

@@ -16,10 +16,10 @@ import typer
 from cli import router_print
 from cli.router_rows import Scored, read_labelled, score
 from core.errors import HansomError
-from router.embed import MiniLM
-from router.guarantee import Guarantee, Method, promise, within
-from router.points import Floats
-from router.score import Scorer
+from router.score.model import Scorer
+from router.tuning.guarantee import Guarantee, Method, promise, within
+from router.tuning.points import Floats
+from text.embed import MiniLM
 
 COLUMNS = "columns"
 QUALITY = 0.95
@@ -27,7 +27,7 @@ _PICTURES = (".svg", ".png")
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedShare:
     """What a calibration is to keep: a share of the strong model's quality, or a budget.
 
     `budget` is a share of strong calls, or with `prices` USD per 1,000 calls; None for a promise.
@@ -69,7 +69,7 @@ class Wanted:
         method: str,
         by: str | None,
         between: Sequence[str] = (),
-    ) -> Wanted:
+    ) -> WantedShare:
         """From the command line's options; a promise and a budget exclude each other."""
         if quality is not None and budget is not None:
             raise typer.BadParameter("give either --quality or --cost", param_hint="--cost")
@@ -103,7 +103,7 @@ def calibrate(
     weak: str,
     strong: str,
     weights: Path,
-    wanted: Wanted,
+    wanted: WantedShare,
     *,
     plot: Path | None,
     out: Path | None,
@@ -138,7 +138,7 @@ def calibrate(
         router_print.guarantee(made, scored)
 
 
-def _made(scored: Scored, wanted: Wanted) -> Guarantee:
+def _made(scored: Scored, wanted: WantedShare) -> Guarantee:
     if wanted.budget is None:
         return promise(scored.rows, wanted.quality, delta=wanted.delta, method=wanted.method)
     costs: Sequence[Floats | float]

@@ -13,7 +13,7 @@ router = Commands("Choose a cut-off, measure it, see what moves it, teach it.")
 
 
 class MethodName(StrEnum):
-    """How a promise is proved; the same as `router.guarantee.Method`."""
+    """How a promise is proved; the same as `router.tuning.guarantee.Method`."""
 
     CLT = "clt"
     BERNSTEIN = "bernstein"
@@ -77,9 +77,9 @@ def router_calibrate_command(
     Or, with --cost, the best one within a budget.
     """
     from cli.router import with_weights
-    from cli.router_calibrate import Wanted, calibrate
+    from cli.router_calibrate import WantedShare, calibrate
 
-    wanted = Wanted.read(quality, cost, prices, delta, method.value, by, between or ())
+    wanted = WantedShare.read(quality, cost, prices, delta, method.value, by, between or ())
     folder = with_weights(config, weights).router.weights
     calibrate(file, weak, strong, folder, wanted, plot=plot, out=out, as_json=as_json)
 
@@ -139,7 +139,7 @@ def router_teach_command(
 ) -> None:
     """Give graded prompts to the running router."""
     from cli.router_teach import teach
-    from core.settings import load
+    from core.settings.load import load
 
     teach(file, weak, strong, load(config), as_json=as_json)
 
@@ -154,7 +154,7 @@ def router_use_command(
 ) -> None:
     """Swap the weights of the running router."""
     from cli.router_teach import use
-    from core.settings import load
+    from core.settings.load import load
 
     use(weights, load(config), as_json=as_json)
 

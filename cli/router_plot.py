@@ -9,7 +9,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from router.guarantee import Guarantee
+from router.tuning.guarantee import Guarantee
 
 _INCHES = (6.4, 4.2)
 _BLUE, _GREY, _RED = "#1f5fa8", "#888888", "#b3261e"

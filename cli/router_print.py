@@ -13,13 +13,13 @@ from rich.table import Table
 from cli.router_rows import Scored
 from cli.tables import show_table, terminal
 from core.call import Decision
-from router.compare import Line
-from router.cutoffs import spread
-from router.evaluate import Interval
-from router.exam import Exam
-from router.explain import Explanation, Influence
-from router.guarantee import Guarantee
-from router.score import Score
+from learning.measures import Interval
+from router.policy.cutoffs import spread
+from router.score.explain import Explanation, Influence
+from router.score.model import Score
+from router.tuning.compare import StrategyLine
+from router.tuning.evaluation import Exam
+from router.tuning.guarantee import Guarantee
 
 _CURVE_LINES = 11
 _FEATURES_SHOWN = 8
@@ -77,7 +77,7 @@ def exam(marks: Exam) -> None:
         terminal().print(marks.caution)
 
 
-def strategies(lines: Sequence[Line], scored: Scored) -> None:
+def strategies(lines: Sequence[StrategyLine], scored: Scored) -> None:
     """A row for each strategy."""
     several = any(len(line.shares) > 2 for line in lines)
     calls = "calls of each tier" if several else "to strong"

@@ -18,12 +18,12 @@ from rich.console import Console
 from rich.progress import track
 
 from core.errors import HansomError
-from core.table_file import read_table
-from router.conversation import read
-from router.embed import MiniLM
-from router.features import of_conversation
-from router.points import Floats, Rows
-from router.score import Judged, Scorer
+from core.files.table_file import read_table
+from router.score.conversation import read
+from router.score.features import of_conversation
+from router.score.model import Judged, Scorer
+from router.tuning.points import Floats, Rows
+from text.embed import MiniLM
 
 PROMPT, SCORE, COST = "prompt", "score::", "cost::"
 # Above this cosine a prompt is one of the sample, or nearly: another graph of the embedder and half

@@ -20,14 +20,14 @@ from rich.table import Table
 from cli.cache_redis import away, url_of
 from cli.router_rows import read_labelled
 from cli.tables import show_table
-from core.settings import Settings
-from deployments.memory import Memory
-from router.conversation import read
-from router.embed import MiniLM
-from router.exam import ExamError, evaluate_file
-from router.features import of_conversation
-from router.memory import Label, Seen
-from router.score import HEADS, Scorer
+from core.settings.load import Settings
+from deployments.router.label_store import LabelStore
+from router.adapt.labels import Label, ScoredPrompt
+from router.score.conversation import read
+from router.score.features import of_conversation
+from router.score.model import HEADS, Scorer
+from router.tuning.evaluation import ExamError, evaluate_file
+from text.embed import MiniLM
 
 STEPS = (0, 50, 100, 200, 500, 1000)
 
@@ -40,10 +40,12 @@ def teach(path: Path, weak: str, strong: str, settings: Settings, *, as_json: bo
     labels = []
     for prompt, right in zip(labelled.prompts, rows, strict=True):
         conversation = read([{"role": "user", "content": prompt}])
-        seen = Seen.of(embedder.embed([conversation.asked])[0], of_conversation(conversation))
+        seen = ScoredPrompt.of(
+            embedder.embed([conversation.asked])[0], of_conversation(conversation)
+        )
         labels += [Label(seen, head, float(right[head])) for head in range(HEADS)]
 
-    async def give(memory: Memory) -> int:
+    async def give(memory: LabelStore) -> int:
         await memory.add(labels)
         return await memory.given()
 
@@ -90,7 +92,7 @@ def use(weights: Path, settings: Settings, *, as_json: bool) -> None:
     version = Scorer.load(weights).version
     folder = str(weights.absolute())
 
-    async def name(memory: Memory) -> int:
+    async def name(memory: LabelStore) -> int:
         await memory.use(folder)
         return 0
 
@@ -99,9 +101,9 @@ def use(weights: Path, settings: Settings, *, as_json: bool) -> None:
     typer.echo(json.dumps(told) if as_json else f"Routers take {version} up, each from {folder}.")
 
 
-async def _ask(settings: Settings, question: Callable[[Memory], Awaitable[int]]) -> int:
+async def _ask(settings: Settings, question: Callable[[LabelStore], Awaitable[int]]) -> int:
     url, kept = url_of(settings), settings.router.memory
-    memory = Memory(url, keep_s=kept.keep_s, max_labels=kept.max_labels)
+    memory = LabelStore(url, keep_s=kept.keep_s, max_labels=kept.max_labels)
     try:
         return await question(memory)
     except (RedisError, OSError) as error:

@@ -19,8 +19,8 @@ from rich.console import Console
 from cli.endpoint import base_url
 from cli.progress import TerminalProgress
 from core.errors import HansomError
-from core.settings import Settings, VllmEngine
-from deployments import environment
+from core.settings.load import Settings, VllmEngine
+from deployments.machine import environment
 
 _FIRST_ANSWER_TIMEOUT_S = 120
 
@@ -109,7 +109,7 @@ def _prepare_weights(
     real = [tier for tier in settings.tiers if isinstance(tier.engine, VllmEngine)]
     if not real:
         return {}
-    from deployments.weights import prepare, prepare_embedder
+    from deployments.machine.weights import prepare, prepare_embedder
 
     prepare_embedder()
     pool = ThreadPoolExecutor(len(real), thread_name_prefix="weights")

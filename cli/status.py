@@ -17,8 +17,8 @@ from rich.table import Table
 
 from cli.endpoint import base_url, reason
 from cli.tables import show_table
-from core.settings import Settings, load
-from deployments import environment
+from core.settings.load import Settings, load
+from deployments.machine import environment
 
 _TIMEOUT_S = 10.0
 _NO_REDIS = "no answer is cached, and limits are not checked"
@@ -35,7 +35,7 @@ class TierStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class StatusProblem:
     """Something that is wrong, and what to do."""
 
     what: str
@@ -53,7 +53,7 @@ class Status:
     router: bool | None = None
     redis: bool | None = None
     ledger: bool | None = None
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[StatusProblem, ...] = ()
 
 
 def status(config: Path, url: str | None, *, as_json: bool) -> None:
@@ -81,7 +81,7 @@ def look(url: str, settings: Settings) -> Status:
     except (ValueError, KeyError, TypeError, AttributeError):
         why = "what answers there is not Hansom"
         advice = "Name Hansom's own address with --url, or set server.port to a free port."
-    return Status(url, False, False, problems=(Problem(f"{url}: {why}", advice),))
+    return Status(url, False, False, problems=(StatusProblem(f"{url}: {why}", advice),))
 
 
 def judge(
@@ -104,19 +104,19 @@ def judge(
         ),
     ):
         if not parts[name]:
-            problems.append(Problem(what, advice))
+            problems.append(StatusProblem(what, advice))
     if not parts["ready"] and not problems:
-        problems.append(Problem("the endpoint is not ready", "wait, or look at its log"))
+        problems.append(StatusProblem("the endpoint is not ready", "wait, or look at its log"))
     return Status(
         url, True, bool(parts["ready"]), tiers, bool(parts["router"]), bool(parts["redis"]),
         bool(parts["ledger"]), tuple(problems),
     )  # fmt: skip
 
 
-def _of_tier(tier: TierStatus) -> Problem | None:
+def _of_tier(tier: TierStatus) -> StatusProblem | None:
     if tier.wanted is None or tier.running >= tier.wanted:
         return None
-    return Problem(
+    return StatusProblem(
         f"tier {tier.name} has {tier.running} of {tier.wanted} replicas",
         "it may be starting; `hansom doctor` says whether this machine holds it, "
         "`hansom scale explain` what the scaling decided",

@@ -83,7 +83,7 @@ def _cells(column: Column) -> list[str]:
 
 
 def _least_widths(columns: Sequence[Column], width: int) -> list[int]:
-    """Of each column; the first and any other have room beside one another."""
+    """Return each column's least width, so that the first fits beside any other."""
     room = width - _EDGES
     return [_least(column, room * 2 // 3 if n else room // 3) for n, column in enumerate(columns)]
 

@@ -1,7 +1,7 @@
 """The nouns that travel through a request's life.
 
 Every value here is frozen; derived facts are properties. Nothing in this module does I/O.
-Not covered: the OpenAI wire bodies (`core.wire`) and the ledger's line (`ledger.line`).
+Not covered: the OpenAI wire bodies (`wire.requests`) and the ledger's line (`core.ledger_line`).
 """
 
 from collections.abc import Mapping

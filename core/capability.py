@@ -15,7 +15,7 @@ from pydantic import Field
 
 from core.call import Endpoint
 from core.errors import BadRequest, ContextTooLong, NotSupported
-from core.frozen import Frozen
+from core.settings.base import Frozen
 
 
 class CapabilitySettings(Frozen):

@@ -14,7 +14,7 @@ PORTS = range(20_000, 30_000)
 
 
 def free_ports(count: int) -> list[int]:
-    """So many different ones of `PORTS`, by chance, on which nobody listens on this machine.
+    """Pick distinct ports of `PORTS` at random on which nothing listens on this machine.
 
     Raises `OSError` when there are not that many.
     """

@@ -2,8 +2,8 @@
 
 Label sets are bounded: tiers and models come from the settings, codes and kinds from enums. What
 a client sends (model names, ids, tenants) is never a label. The engines export vLLM's own metrics;
-`deployments.observe` merges all replicas into one scrape. Histograms here are exact sums, which
-Ray's own are not (they add up bucket midpoints).
+`deployments.gateway.scrape` merges all replicas into one scrape. Histograms here are exact sums,
+which Ray's own are not (they add up bucket midpoints).
 """
 
 from functools import cache

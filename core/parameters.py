@@ -1,6 +1,6 @@
 """What a generation request asks for, read once: the source of every check, bound and count.
 
-Promises: frozen; made from a body that was validated (`core.wire`), so that whoever validates,
+Promises: frozen; made from a body that was validated (`wire.requests`), so that whoever validates,
 reserves, caches and counts cannot read one request in two ways.
 Not covered: the texts themselves, and fields that only an engine reads, which stay in the body.
 """

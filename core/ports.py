@@ -9,6 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from core.ledger_line import LedgerLine
+
 
 class Clock(Protocol):
     """Time as an input; tests move it."""
@@ -38,3 +40,10 @@ class Progress(Protocol):
 
     def done(self) -> None:
         """End the running step."""
+
+
+class LineRecorder(Protocol):
+    """Takes ledger lines; the gateway's is `ledger.path.writer.StreamWriter`."""
+
+    def record(self, line: LedgerLine) -> None:
+        """Write the line down behind the request. Never waits, never raises."""

@@ -19,18 +19,23 @@ from ray.serve import Application
 from ray.serve.config import AutoscalingConfig
 from sqlalchemy import URL
 
-from autoscale.nodes import needs
-from core.frozen import Replicas
-from core.settings import Settings, Tier, VllmEngine
-from deployments import environment
-from deployments.engine import Engine
-from deployments.gateway import GATEWAY_DEPLOYMENT, Gateway
-from deployments.handles import ENGINE_DEPLOYMENT, LEDGER_DEPLOYMENT
-from deployments.ledger import Ledger
-from deployments.router import ROUTER_DEPLOYMENT, Router
+from autoscale.capacity.nodes import needs
+from core.settings.base import Replicas
+from core.settings.load import Settings, Tier, VllmEngine
+from deployments.gateway.gateway import Gateway
+from deployments.ledger.drain import Ledger
+from deployments.machine import environment
+from deployments.names import (
+    ENGINE_DEPLOYMENT,
+    GATEWAY_DEPLOYMENT,
+    LEDGER_DEPLOYMENT,
+    ROUTER_DEPLOYMENT,
+)
+from deployments.router.router import Router
 from deployments.scaling import budget_of, profile_of, profiles_of, scale_options
-from ledger.sql_store import database_url
-from router.terms import SCORED
+from deployments.tier.engine import Engine
+from ledger.path.sql_store import database_url
+from router.policy.terms import SCORED
 
 # The classes stay plain, so that they can be read and tested without Serve.
 GATEWAY = serve.deployment(name=GATEWAY_DEPLOYMENT)(serve.ingress()(Gateway))
@@ -38,8 +43,8 @@ ENGINE = serve.deployment(name=ENGINE_DEPLOYMENT)(serve.ingress()(Engine))
 ROUTER = serve.deployment(name=ROUTER_DEPLOYMENT)(Router)
 LEDGER = serve.deployment(name=LEDGER_DEPLOYMENT)(Ledger)
 
-# One event per request is the gateway's own (`deployments.ingress`); Serve's access log doubles it,
-# and below WARNING its line is built even where it is then not written.
+# One event per request is the gateway's own (`deployments.gateway.endpoint`); Serve's access log
+# doubles it, and below WARNING its line is built even where it is then not written.
 _QUIET = {"enable_access_log": False, "log_level": "WARNING"}
 _MANY = 100_000  # admission is the gateway's own (limits.max_in_flight), with OpenAI's error shape
 _CONTROL_CPUS = 0.01  # what Ray reserves; these parts share what the engines leave
@@ -117,7 +122,7 @@ def build_ledger(args: Args) -> Application:
 
 
 def _control_options(settings: Settings, more: dict[str, float] | None = None) -> dict[str, object]:
-    """Of a part that is no engine: it keeps off the nodes that come and go."""
+    """Ray resources for gateway, router and ledger; keeps them off autoscaled nodes."""
     return {
         "num_cpus": _CONTROL_CPUS,
         "resources": {**settings.server.node_resources, **(more or {})},

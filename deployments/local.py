@@ -2,8 +2,8 @@
 
 Promises: when a `LocalCluster` ends, however it does, every process that this one has started since
 the cluster was made is gone, and no other. `scratch` must be a new folder with a short path: Ray
-and HAProxy put sockets there. Import this module only after `deployments.environment.prepare`,
-because Ray Serve reads its flags while it is imported.
+and HAProxy put sockets there. Import this module only after
+`deployments.machine.environment.prepare`, because Ray Serve reads its flags while it is imported.
 """
 
 import logging
@@ -26,13 +26,11 @@ from ray.serve.config import HTTPOptions
 
 from core.errors import HansomError
 from core.ports import Progress
-from core.settings import Settings
+from core.settings.load import Settings
 from deployments.app import Args, build_gateway, build_ledger, build_router, build_tier
-from deployments.gateway import GATEWAY_APP
-from deployments.handles import LEDGER_APP, tier_app
-from deployments.redis_check import check_url
-from deployments.redis_server import RedisServer
-from deployments.router import ROUTER_APP
+from deployments.machine.redis_check import check_url
+from deployments.machine.redis_server import RedisServer
+from deployments.names import GATEWAY_APP, LEDGER_APP, ROUTER_APP, tier_app
 
 _READY_TIMEOUT_S = 600.0
 _POLL_S = 0.25

@@ -8,14 +8,13 @@ from collections.abc import Mapping
 
 from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
 
-from autoscale.adapter import told_rules
-from autoscale.budget import Budget, Part
-from autoscale.fit import fit, sizable
-from autoscale.profile import EngineProfile
-from autoscale.profiles import pick
-from autoscale.rules import rules_of
-from core.settings import Settings, SimulatedEngine, Tier, VllmEngine
-from deployments.choice import Pace
+from autoscale.calibrate.profiles import pick
+from autoscale.capacity.fit import fit, sizable
+from autoscale.live.adapter import told_rules
+from autoscale.policy.gpu_budget import GpuAllotment, TierPart
+from autoscale.policy.profile import EngineProfile
+from autoscale.policy.rules import rules_of
+from core.settings.load import Settings, SimulatedEngine, Tier
 
 REPORT_EVERY_S = 0.25
 _LOOK_BACK_S = 5 * REPORT_EVERY_S  # Serve samples every fifth of it, or more often
@@ -62,22 +61,24 @@ def sleeps(tier: Tier) -> bool:
     return tier.replicas.min == 0
 
 
-def budget_of(settings: Settings) -> Budget | None:
+def budget_of(settings: Settings) -> GpuAllotment | None:
     """The GPUs that the tiers share; None where each has its own bounds alone."""
     if settings.cluster.max_gpus is None:
         return None
-    parts = {tier.name: Part(tier.accelerator.per_replica, tier.floor) for tier in settings.tiers}
-    return Budget(settings.cluster.max_gpus, parts)
+    parts = {
+        tier.name: TierPart(tier.accelerator.per_replica, tier.floor) for tier in settings.tiers
+    }
+    return GpuAllotment(settings.cluster.max_gpus, parts)
 
 
 def scale_options(
-    tier: Tier, profile: EngineProfile, log_level: str, budget: Budget | None = None
+    tier: Tier, profile: EngineProfile, log_level: str, budget: GpuAllotment | None = None
 ) -> Mapping[str, object]:
     """Serve's deployment options for a tier: a fixed number, or the policy between the bounds."""
     if not scales(tier):
         return {"num_replicas": tier.replicas.min}
     policy = AutoscalingPolicy(
-        policy_function="autoscale.ray_policy:TierPolicy",
+        policy_function="autoscale.live.ray_policy:TierPolicy",
         policy_kwargs={
             "tier": tier.name,
             "rules": told_rules(rules_of(tier)),
@@ -120,18 +121,6 @@ def profile_of(settings: Settings, tier: Tier) -> EngineProfile:
     if sizable(tier):
         changes["kv_tokens"] = max(1, fit(tier).kv_tokens_available)
     return _GPU_DEFAULT.model_copy(update=changes)
-
-
-def pace_of(tier: Tier, profile: EngineProfile) -> Pace:
-    """What the choice of a replica counts with. vLLM caches prefixes unless it is told not to."""
-    engine = tier.engine
-    return Pace(
-        prefill_tokens_per_s=profile.prefill_tokens_per_s,
-        kv_tokens=profile.kv_tokens,
-        caches_prefixes=isinstance(engine, VllmEngine)
-        and engine.args.get("enable_prefix_caching") is not False,
-        room=tier.max_ongoing_requests,
-    )
 
 
 def simulated(tier: Tier, engine: SimulatedEngine) -> EngineProfile:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from router.prompts import own_prompts
+from training.router.prompts import own_prompts
 
 HERE = Path(__file__).parent
 HOUR_S = 3600

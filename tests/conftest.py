@@ -22,7 +22,7 @@ from sqlalchemy import URL, create_engine, make_url, text
 
 from bench.postgres import own_postgres, server_programs
 from core.free_port import free_port
-from deployments import environment
+from deployments.machine import environment
 from tests.deployments.serving import ROOT, Serving, command, simulated
 
 LIVE = ("ray", "vllm")

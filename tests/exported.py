@@ -10,20 +10,20 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from autoscale.policy_terms import Code as ScaleCode
-from cache.consensus import Served
-from cache.gates import Refusal
+from autoscale.policy.demand import ScalingCode as ScaleCode
+from cache.language.mismatch import Mismatch
+from cache.semantic.consensus import ServedBy
 from core import errors
 from core.call import Lane
+from core.ledger_line import Kind, Outcome
 from core.metrics import Metrics
-from core.settings import SimulatedEngine
-from deployments.ledger import Ledger
-from deployments.observe import merge
-from deployments.router import Router
-from deployments.scales import families as scale_families
-from deployments.simulated import Simulated
-from ledger.line import Kind, Outcome
-from router.terms import Code
+from core.settings.load import SimulatedEngine
+from deployments.gateway.outlook import families as scale_families
+from deployments.gateway.scrape import merge
+from deployments.ledger.drain import Ledger
+from deployments.router.router import Router
+from deployments.tier.simulated.engine import Simulated
+from router.policy.terms import RoutingCode
 from tests.deployments.rig import settings_of
 from tests.docs import pages
 from tests.promql import Series
@@ -35,7 +35,7 @@ _STATUSES = {
     if isinstance(kind, type) and issubclass(kind, errors.HansomError)
 }  # fmt: skip
 _SEMANTIC = {
-    *Served, *Refusal, "unsure", "disagreement", "distant", "explore", "late", "unavailable",
+    *ServedBy, *Mismatch, "unsure", "disagreement", "distant", "explore", "late", "unavailable",
     "answer_gone", "switched_off", "probing",
 }  # fmt: skip
 LIMITS = {"requests", "tokens", "usd", "concurrency"}
@@ -46,7 +46,7 @@ VALUES: dict[str, dict[str, set[str]]] = {
         "status": {str(status) for status in _STATUSES | {200, 499}},
     },
     "hansom_attempts": {"kind": set(Kind), "outcome": set(Outcome)},
-    "hansom_routes": {"code": set(Code)},
+    "hansom_routes": {"code": set(RoutingCode)},
     "hansom_escalations": {"verdict": {"kept", "escalated", "saved"}},
     "hansom_shadow_decisions": {"agrees": {"yes", "no"}},
     "hansom_cache_lookups": {"result": {"exact", "semantic", "miss", "off"}},

@@ -8,18 +8,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cache import semantic
-from cache.budget import Budget, Change, Level, Source, State, outcome, seen, settle
-from deployments.near import Neighbourhood
-from deployments.served import Served
-from ledger.drain import Entry
-from ledger.keys import Key
-from ledger.limits import Amount, Limit, Refusal, Standing
-from ledger.line import LedgerLine
-from ledger.redis_accounts import Asked, Made, Settling
-from ledger.windows import span
-from router.embed import Embedded
-from router.score import Score
+from accounts.keys import Key
+from accounts.limits import Amount, Limit, LimitRefusal, LimitState
+from accounts.redis_store import ReservationOutcome, ReservationRequest, Settling
+from accounts.windows import span
+from cache.error_budget.budget import (
+    Change,
+    ErrorBudget,
+    Level,
+    OutcomeSource,
+    State,
+    outcome,
+    seen,
+    settle,
+)
+from cache.semantic import entries as semantic
+from core.ledger_line import LedgerLine
+from deployments.gateway.lookup.served import Served
+from deployments.router.semantic_index import SemanticIndex
+from ledger.path.drain import StreamEntry
+from router.score.model import Score
+from text.embed import Embedded
 
 
 @dataclass
@@ -40,7 +49,7 @@ class FakeClock:
 
 
 class FakeStore:
-    """A `cache.exact.Store` in memory; `failure`, when set, is raised by every operation."""
+    """A `answers.AnswerStore` in memory; `failure`, when set, is raised by every operation."""
 
     def __init__(self, clock: FakeClock | None = None) -> None:
         self.clock = clock or FakeClock()
@@ -67,7 +76,7 @@ class FakeStore:
 
 
 class FakeNearby:
-    """A `cache.semantic.Nearby` in memory; `failure`, when set, is raised by every operation.
+    """A `entries.Nearby` in memory; `failure`, when set, is raised by every operation.
 
     `scopes` holds, by scope and id, each entry with its vector of length 1 and when it ends. Above
     the cap the entry that ends first goes.
@@ -76,11 +85,13 @@ class FakeNearby:
     def __init__(self, clock: FakeClock | None = None) -> None:
         self.clock = clock or FakeClock()
         self.failure: Exception | None = None
-        self.scopes: dict[str, dict[str, tuple[semantic.Entry, NDArray[np.float32], float]]] = {}
+        self.scopes: dict[
+            str, dict[str, tuple[semantic.SemanticEntry, NDArray[np.float32], float]]
+        ] = {}
 
     async def near(
         self, scope_key: str, vector: NDArray[np.float32], count: int
-    ) -> list[tuple[semantic.Entry, float]]:
+    ) -> list[tuple[semantic.SemanticEntry, float]]:
         unit = vector / np.linalg.norm(vector)
         found = [(entry, float(row @ unit)) for entry, row, _ in self._live(scope_key).values()]
         return sorted(found, key=lambda one: -one[1])[:count]
@@ -89,7 +100,7 @@ class FakeNearby:
         self,
         scope_key: str,
         vector: NDArray[np.float32],
-        entry: semantic.Entry,
+        entry: semantic.SemanticEntry,
         ttl_s: int,
         cap: int,
     ) -> None:
@@ -111,7 +122,9 @@ class FakeNearby:
             entry, row, end_s = scope[id]
             scope[id] = (replace(entry, boundary=entry.boundary.seen(cosine, same)), row, end_s)
 
-    def _live(self, scope_key: str) -> dict[str, tuple[semantic.Entry, NDArray[np.float32], float]]:
+    def _live(
+        self, scope_key: str
+    ) -> dict[str, tuple[semantic.SemanticEntry, NDArray[np.float32], float]]:
         if self.failure is not None:
             raise self.failure
         now_s = self.clock.monotonic_s()
@@ -123,7 +136,7 @@ class FakeNearby:
 
 @dataclass
 class FakeStream:
-    """A `ledger.writer.Stream` in memory; `failure`, when set, is raised by every append."""
+    """A `ledger.path.writer.Stream` in memory; `failure`, when set, is raised by every append."""
 
     payloads: list[bytes] = field(default_factory=list)
     failure: Exception | None = None
@@ -139,19 +152,19 @@ class FakeStream:
 
 @dataclass
 class FakeReader:
-    """A `ledger.drain.Reader` in memory: read entries stay pending until they are acked."""
+    """A `drain.LineReader` in memory: read entries stay pending until they are acked."""
 
-    fresh: list[Entry] = field(default_factory=list)
-    pending: list[Entry] = field(default_factory=list)
+    fresh: list[StreamEntry] = field(default_factory=list)
+    pending: list[StreamEntry] = field(default_factory=list)
     failure: Exception | None = None
 
     def add(self, *lines: LedgerLine) -> None:
         start = len(self.fresh) + len(self.pending)
         self.fresh += [
-            Entry(f"{start + at}-0".encode(), line) for at, line in enumerate(lines, start=1)
+            StreamEntry(f"{start + at}-0".encode(), line) for at, line in enumerate(lines, start=1)
         ]
 
-    async def read(self, count: int, block_s: float) -> list[Entry]:
+    async def read(self, count: int, block_s: float) -> list[StreamEntry]:
         if self.failure is not None:
             raise self.failure
         await asyncio.sleep(0 if self.fresh else block_s)
@@ -159,11 +172,11 @@ class FakeReader:
         self.pending += taken
         return taken
 
-    async def claim(self, count: int, idle_s: float) -> list[Entry]:
+    async def claim(self, count: int, idle_s: float) -> list[StreamEntry]:
         await asyncio.sleep(0)
         return self.pending[:count] if idle_s == 0 else []
 
-    async def ack(self, entries: Sequence[Entry]) -> None:
+    async def ack(self, entries: Sequence[StreamEntry]) -> None:
         if self.failure is not None:
             raise self.failure
         self.pending = [entry for entry in self.pending if entry not in entries]
@@ -212,7 +225,7 @@ class _FakeMethod:
 
 
 class FakeBudgets:
-    """A `deployments.served.Budgets` in memory, over the real rules."""
+    """A `deployments.gateway.lookup.served.ErrorBudgets` in memory, over the real rules."""
 
     def __init__(self) -> None:
         self.states: dict[tuple[str, str], State] = {}
@@ -222,11 +235,13 @@ class FakeBudgets:
     async def state(self, owner: str, domain: str) -> State:
         return self.states.get((owner, domain), State())
 
-    async def count(self, served: Served, *, wrong: bool | None, source: Source) -> Change | None:
+    async def count(
+        self, served: Served, *, wrong: bool | None, source: OutcomeSource
+    ) -> Change | None:
         where = served.owner, served.domain
         added = outcome(Level(served.level), wrong, source, served.share)
         state = seen(self.states.get(where, State()), Level(served.level), added)
-        self.states[where], change = settle(state, Budget(served.limit), served.domain)
+        self.states[where], change = settle(state, ErrorBudget(served.limit), served.domain)
         self.changes += [change] if change else []
         return change
 
@@ -241,9 +256,9 @@ class FakeBudgets:
 
 
 class FakeNear:
-    """The router's handle for the semantic cache, around a real `Neighbourhood`."""
+    """The router's handle for the semantic cache, around a real `SemanticIndex`."""
 
-    def __init__(self, near: Neighbourhood) -> None:
+    def __init__(self, near: SemanticIndex) -> None:
         self.wait_s = 0.0
         self.asked: list[str] = []
         self.near = _Handled(self, "near", near.look_up)
@@ -265,7 +280,7 @@ class _Handled:
 
 @dataclass
 class _Reserved:
-    asked: Asked
+    asked: ReservationRequest
     starts_s: dict[str, int]
     until_s: float
     used: Amount = Amount()  # noqa: RUF009
@@ -275,7 +290,7 @@ class _Reserved:
 
 
 class FakeAccounts:
-    """A `deployments.accounts.Store` in memory: every count is added up anew from what was asked.
+    """A `reserve.AccountsStore` in memory: every count is added up anew from what was asked.
 
     `failure`, when set, is raised by every operation.
     """
@@ -287,25 +302,31 @@ class FakeAccounts:
         self.records: dict[str, Key] = {}
         self.reserved: dict[tuple[str, str], _Reserved] = {}
 
-    async def reserve(self, asked: Asked, wall_s: float, *, now_s: float | None = None) -> Made:
+    async def reserve(
+        self, asked: ReservationRequest, wall_s: float, *, now_s: float | None = None
+    ) -> ReservationOutcome:
         now_s = self._operate(now_s)
         if (asked.tenant, asked.id) in self.reserved:
-            return Made(now_s)
+            return ReservationOutcome(now_s)
         standings = [self.standing(asked.tenant, limit, now_s) for limit in asked.limits]
         for one in standings:
             amount = asked.amount.of(one.limit.measure)
             if one.over(amount, one.limit.hard):
-                return Made(now_s, refusal=Refusal(one, amount))
+                return ReservationOutcome(now_s, refusal=LimitRefusal(one, amount))
         self._keep(asked, now_s, now_s)
-        return Made(now_s, tuple(standings))
+        return ReservationOutcome(now_s, tuple(standings))
 
     async def send(
-        self, steps: Sequence[Asked | Settling], wall_s: float, *, now_s: float | None = None
+        self,
+        steps: Sequence[ReservationRequest | Settling],
+        wall_s: float,
+        *,
+        now_s: float | None = None,
     ) -> list[Exception]:
         now_s = self._operate(now_s)
         for step in steps:
             found = self.reserved.get((step.tenant, step.id))
-            if isinstance(step, Asked):
+            if isinstance(step, ReservationRequest):
                 if found is None:
                     self._keep(step, wall_s, now_s)
             elif found is not None and step.step > found.step:
@@ -321,7 +342,7 @@ class FakeAccounts:
     async def close(self) -> None:
         return None
 
-    def standing(self, tenant: str, limit: Limit, now_s: float) -> Standing:
+    def standing(self, tenant: str, limit: Limit, now_s: float) -> LimitState:
         start_s, end_s = span(limit.window, now_s) if limit.window else (0, 0)
         spent = held = 0
         for one in self.reserved.values():
@@ -332,9 +353,9 @@ class FakeAccounts:
                 continue
             spent += one.used.of(limit.measure) if limit.measure != "concurrency" else 0
             held += one.asked.amount.of(limit.measure) if one.open else 0
-        return Standing(limit, spent, held, end_s or None)
+        return LimitState(limit, spent, held, end_s or None)
 
-    def _keep(self, asked: Asked, moment_s: float, now_s: float) -> None:
+    def _keep(self, asked: ReservationRequest, moment_s: float, now_s: float) -> None:
         starts_s = {
             limit.field: span(limit.window, moment_s)[0] if limit.window else 0
             for limit in asked.limits
@@ -356,7 +377,7 @@ class FakeAccounts:
 
 
 class FakeOpenList:
-    """A `ledger.open.OpenList` in memory.
+    """A `ledger.path.open_attempts.OpenList` in memory.
 
     `failure`, when set, is raised by every mark, after it has been carried out when `lost_reply`.
     """
@@ -398,7 +419,7 @@ class FakeOpenList:
 
 
 class FakeShelf:
-    """An `autoscale.keep.Shelf` in memory; `failure`, when set, is raised by every operation."""
+    """An `record_store.KeyValue` in memory; `failure`, when set, is raised by every operation."""
 
     def __init__(self) -> None:
         self.values: dict[str, bytes] = {}

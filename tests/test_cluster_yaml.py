@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import tomllib
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -24,10 +23,11 @@ from ray.serve.schema import (
 
 from cli.cluster_file import read_cluster
 from cli.cluster_problems import examine
-from core.machines import load_machines
-from core.settings import load
-from deployments.environment import RAY_FLAGS
-from tests.deployments.raylets import NODE_ENV, variables
+from core.settings.load import load
+from core.settings.machines import load_machines
+from deployments.machine.environment import RAY_FLAGS
+from tests.live.raylets import NODE_ENV, variables
+from tests.packages import SOURCES
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = load(ROOT / "config" / "gpu.yaml")
@@ -204,9 +204,7 @@ def test_every_node_is_installed_by_make(name):
 
 def test_every_package_is_copied_to_the_nodes_and_no_path_belongs_to_one_machine():
     mounts: dict[str, str] = CLUSTER["file_mounts"]
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    packages = set(project["tool"]["setuptools"]["packages"])
-    wanted = packages | {"config", "requirements", "Makefile", "pyproject.toml", "README.md"}
+    wanted = {*SOURCES, "config", "requirements", "Makefile", "pyproject.toml", "README.md"}
     assert [name for name in sorted(wanted) if mounts.get(f"~/hansom/{name}") != name] == []
     assert [path for path in mounts.values() if path.startswith("/")] == []
     assert mounts["~/.ray/auth_token"] == "~/.ray/auth_token"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from autoscale.trace import read as read_trace
-from cache.dataset import load_pairs
+from autoscale.replay.trace import read as read_trace
+from cache.tuning.dataset import load_pairs
 from cli.cache_warm import read as read_requests
 from cli.router_rows import read_labelled
 from tests.docs import pages

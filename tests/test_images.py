@@ -1,7 +1,6 @@
 """Dockerfile, compose.yaml and what they name: complete, and in step with the rest."""
 
 import re
-import tomllib
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from core.extends import extended, merged
-from core.settings import load
+from core.settings.extends import extended, merged
+from core.settings.load import load
+from tests.packages import SOURCES
 from tests.test_cluster_yaml import FILES, ray_accepts, read
 
 ROOT = Path(__file__).parents[1]
@@ -29,9 +29,7 @@ def instructions(text: str) -> list[str]:
 
 
 def test_every_package_and_file_that_an_installation_needs_is_sent_to_the_build():
-    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-    wanted = {name.split(".")[0] for name in packages["packages"]}
-    wanted |= {"Makefile", "README.md", "pyproject.toml", "requirements", "config"}
+    wanted = {*SOURCES, "Makefile", "README.md", "pyproject.toml", "requirements", "config"}
     assert wanted <= set(SENT)
     assert [name for name in SENT if not (ROOT / name).exists()] == []
 
@@ -125,7 +123,7 @@ def test_the_copies_differ_from_the_originals_in_one_address(copy, original, add
 
 
 def test_redis_is_started_as_hansom_starts_its_own():
-    source = (ROOT / "deployments" / "redis_server.py").read_text()
+    source = (ROOT / "deployments" / "machine" / "redis_server.py").read_text()
     own = dict(
         re.findall(r'"(--(?:appendonly|save|maxmemory|maxmemory-policy))", "([^"]*)"', source)
     )

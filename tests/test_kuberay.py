@@ -8,9 +8,9 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from core.settings import load
+from core.settings.load import load
 from tests import kuberay
-from tests.deployments.raylets import NODE_ENV, variables
+from tests.live.raylets import NODE_ENV, variables
 
 ROOT = Path(__file__).parents[1]
 MANIFEST = yaml.safe_load((ROOT / "config" / "kuberay.yaml").read_text())

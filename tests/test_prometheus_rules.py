@@ -10,10 +10,10 @@ import pytest
 import yaml
 from promql_parser import parse, parse_duration
 
-from core.alerting import AlertRules
-from core.settings import Server
-from ledger.alert_rules import divergence_bits, hold_s
-from ledger.alerts import Rule
+from core.settings.alerts import AlertRules
+from core.settings.load import Server
+from ledger.alerts.rules import divergence_bits, hold_s
+from ledger.alerts.states import Rule
 from tests.exported import series
 from tests.promql import Series, check, labels, with_recorded
 from tests.promql_values import Rising, World

@@ -16,9 +16,11 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.packages import SOURCES
+
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-OWN = set(PROJECT["tool"]["setuptools"]["packages"])
+OWN = {*SOURCES, "config"}
 # Benchmarks ship as well, but are no part of what serves: they may need the developers' packages.
 SERVING = sorted(OWN - {"bench"})
 # Run by another Python, with the packages that these files list (`bench/peers.py`).

@@ -1,4 +1,4 @@
-"""Whatever reads a text file of a user's reads it as `core.text_file` does."""
+"""Whatever reads a text file of a user's reads it as `core.files.text_file` does."""
 
 import json
 from collections.abc import Callable
@@ -7,16 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from autoscale import profiles
-from cache import dataset
+from autoscale.calibrate import profiles
+from cache.tuning import dataset
 from cli import cache_warm, router_rows
 from cli.cluster_file import read_cluster
 from cli.plan_capacity_inputs import strong_share
-from core import prices, settings
 from core.errors import HansomError
-from core.machines import load_machines
-from router import graded, promise
+from core.settings import load as settings
+from core.settings import prices
+from core.settings.machines import load_machines
+from router.policy import promise
 from tests.deployments.serving import ROOT
+from tests.packages import SOURCES
+from training.router import graded
 
 SPLIT = "a\u2028b\u2029c\x85d"
 """What `str.splitlines` would make four lines of."""
@@ -27,7 +30,7 @@ ANSWER = {
 }
 PARTS = [{"threshold": 0.5, "covers": []}]
 # `splitlines` is for what no user wrote, and for a program's last words.
-NOT_OF_USERS = {"cache/lexicon.py", "cli/tables.py", "deployments/fetch.py"}
+NOT_OF_USERS = {"cache/language/lexicon.py", "cli/tables.py", "deployments/machine/fetch.py"}
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ def test_another_encoding_is_an_error_that_names_the_line(
 
 
 def test_no_reader_splits_text_at_every_end_of_line_of_unicode() -> None:
-    folders = ("autoscale", "cache", "cli", "core", "deployments", "ledger", "router")
+    folders = set(SOURCES) - {"bench", "training"}
     found = {
         str(path.relative_to(ROOT))
         for folder in folders

@@ -9,18 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.packages import SOURCES
+
 ROOT = Path(__file__).parents[1]
-PACKAGES = (
-    "autoscale",
-    "bench",
-    "cache",
-    "cli",
-    "config",
-    "core",
-    "deployments",
-    "ledger",
-    "router",
-)
+PACKAGES = (*SOURCES, "config")
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +66,7 @@ def test_every_data_file_of_the_packages_is_in_the_wheel(site: Path) -> None:
 def test_the_wheels_own_files_are_found(site: Path, tmp_path: Path) -> None:
     done = hansom(site, tmp_path, "cluster", "check", "--json", "--cluster", "nowhere.yaml")
     assert "no such file: nowhere.yaml" in done.stdout
-    script = "import core.shipped as s; print(s.ROOT, s.shipped('laptop.yaml').is_file())"
+    script = "import core.files.shipped as s; print(s.ROOT, s.shipped('laptop.yaml').is_file())"
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(site), sysconfig.get_path("purelib")])
     }

@@ -1,12 +1,13 @@
-"""What alembic runs for `ledger.schema.upgrade`, on the connection and in the transaction of it.
+"""What alembic runs for `schema.upgrade`, on the connection and in the transaction of it.
 
-To write the next version: change `ledger.schema.LINES`, add `versions/000N_words.py` with the step
-from the one before, and set `ledger.schema.VERSION`. A test compares the two on both databases.
+To write the next version: change `ledger.path.schema.LINES`, add `versions/000N_words.py` with the
+step from the one before, and set `ledger.path.schema.VERSION`. A test compares the two on both
+databases.
 """
 
 from alembic import context
 
-from ledger.schema import LINES, VERSION_TABLE
+from ledger.path.schema import LINES, VERSION_TABLE
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 
 from bench.claims import (
-    Cell,
     Claim,
+    ClaimCell,
     Measured,
     claims_table,
     figures_table,
@@ -17,19 +17,19 @@ from bench.claims import (
     real_claims,
     simulated_claims,
 )
-from bench.load import Result
+from bench.load import LoadResult
 from bench.overhead import simulated_jobs
 
 
-def result(ms: float, answers: int = 10, *, events: int = 0, failures: int = 0) -> Result:
-    return Result(1.0, 0.001, failures, events, [ms] * answers, [ms / 2] * answers)
+def result(ms: float, answers: int = 10, *, events: int = 0, failures: int = 0) -> LoadResult:
+    return LoadResult(1.0, 0.001, failures, events, [ms] * answers, [ms / 2] * answers)
 
 
 def test_two_sides_are_compared_round_by_round() -> None:
     measured = Measured(
         {
-            Cell("plain", "ours", 1): [result(3, 20), result(30, 10), result(4, 20)],
-            Cell("plain", "engine", 1): [result(1, 40), result(29, 40), result(1, 80)],
+            ClaimCell("plain", "ours", 1): [result(3, 20), result(30, 10), result(4, 20)],
+            ClaimCell("plain", "engine", 1): [result(1, 40), result(29, 40), result(1, 80)],
         }
     )
     ours, engine = (measured.at("plain", target, 1) for target in ("ours", "engine"))
@@ -39,7 +39,7 @@ def test_two_sides_are_compared_round_by_round() -> None:
 
 
 def test_token_rates_leave_out_the_events_that_carry_no_token() -> None:
-    measured = Measured({Cell("stream", "ours", 1): [result(1, 10, events=520)]})
+    measured = Measured({ClaimCell("stream", "ours", 1): [result(1, 10, events=520)]})
     assert measured.at("stream", "ours", 1).token_rates == [500]
 
 
@@ -71,14 +71,14 @@ def test_every_claim_of_the_simulated_part_finds_its_cells() -> None:
 
 
 def test_the_real_part_counts_failures_of_both_sides() -> None:
-    cells = [Cell("stream", target, 1) for target in ("ours", "vllm")]
+    cells = [ClaimCell("stream", target, 1) for target in ("ours", "vllm")]
     claims = real_claims(Measured({cell: [result(9, failures=1)] for cell in cells}), (1,), 32)
     assert claims[-1].name == "failed requests" and claims[-1].value == 2
 
 
 def test_the_tables_show_every_cell_and_every_verdict() -> None:
     console = Console(width=150, record=True, file=io.StringIO())
-    measured = Measured({Cell("plain", "ours", 64): [result(1234.5)]})
+    measured = Measured({ClaimCell("plain", "ours", 64): [result(1234.5)]})
     console.print(figures_table(measured, "title"))
     console.print(claims_table([Claim("late", 9, "ms", "<=", 1), Claim("told", 1, "s")]))
     text = console.export_text()
@@ -88,8 +88,8 @@ def test_the_tables_show_every_cell_and_every_verdict() -> None:
 def test_hansom_on_a_gpu_is_held_against_vllm_itself() -> None:
     measured = Measured(
         {
-            Cell("stream", "vllm", 8): [result(100, 10), result(100, 10)],
-            Cell("stream", "ours", 8): [result(110, 9, failures=1), result(110, 9)],
+            ClaimCell("stream", "vllm", 8): [result(100, 10), result(100, 10)],
+            ClaimCell("stream", "ours", 8): [result(110, 9, failures=1), result(110, 9)],
         }
     )
     claims = {one.name: one for one in gpu_claims(measured, (8,), 11, {"vllm": 20.0, "ours": 30.0})}
@@ -105,6 +105,6 @@ def test_hansom_on_a_gpu_is_held_against_vllm_itself() -> None:
 
 
 def test_a_machine_that_ran_vllm_once_has_no_drift() -> None:
-    figures = {Cell("stream", side, 1): [result(100, 1)] for side in ("ours", "vllm")}
+    figures = {ClaimCell("stream", side, 1): [result(100, 1)] for side in ("ours", "vllm")}
     names = [one.name for one in gpu_claims(Measured(figures), (1,), 11, {"vllm": 20.0})]
     assert "start of vllm" in names and not any("last round" in name for name in names)

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autoscale.signals import View, Wanted
-from autoscale.trace import Trace
-from bench.dynamo import FIGURES, RAMP_S, Answer, Peer, Scene, converse, line, ramp, row
+from autoscale.policy.signals import View, WantedReplicas
+from autoscale.replay.trace import Trace
+from bench.dynamo import FIGURES, RAMP_S, DynamoAnswer, DynamoPeer, Scene, converse, line, ramp, row
 from bench.dynamo_view import Watch, fit
-from core.scaling import Scaling
+from core.settings.scaling import Scaling
 from tests.bench.test_dynamo_view import passes, snapshot
 
 LENGTHS = Trace("t", np.arange(3.0), np.array([10, 20, 30]), np.array([1, 2, 3]))
@@ -53,7 +53,7 @@ def test_each_snapshot_is_answered_until_the_report_comes():
 
 
 def test_the_job_says_how_and_the_peer_is_asked(tmp_path: Path):
-    peer = Peer(stand_in(tmp_path, REPORTS), tmp_path)
+    peer = DynamoPeer(stand_in(tmp_path, REPORTS), tmp_path)
     found = peer.replay(tmp_path / "t.jsonl", 4, 5.0, lambda told: told["n"] * 2)
     assert found["answer"] == {"workers": 8}
     assert found["job"]["tick_ms"] == 5000.0
@@ -64,7 +64,7 @@ def test_the_job_says_how_and_the_peer_is_asked(tmp_path: Path):
 
 
 def test_a_peer_that_ends_early_says_why(tmp_path: Path):
-    peer = Peer(stand_in(tmp_path, FAILS), tmp_path)
+    peer = DynamoPeer(stand_in(tmp_path, FAILS), tmp_path)
     with pytest.raises(SystemExit, match="it broke"):
         peer.replay(tmp_path / "t.jsonl", 1, 5.0, lambda _: 1)
 
@@ -79,7 +79,7 @@ def test_a_peer_that_ends_early_says_why(tmp_path: Path):
     ],
 )
 def test_a_row_is_what_dynamo_reports_of_a_policy(tmp_path: Path, policy: str, asked_for: int):
-    peer = Peer(stand_in(tmp_path, FIGURED.format(figures=list(FIGURES))), tmp_path)
+    peer = DynamoPeer(stand_in(tmp_path, FIGURED.format(figures=list(FIGURES))), tmp_path)
     profile, _ = fit(passes(), 8192, 1_000_000, 256, 120.0)
     name, _, setting = policy.partition(" ")
     scaling = Scaling.model_validate_json(setting or "{}")
@@ -92,11 +92,11 @@ def test_a_row_is_what_dynamo_reports_of_a_policy(tmp_path: Path, policy: str, a
 def test_a_scaler_is_asked_with_views_and_its_moves_are_counted():
     views: list[View] = []
 
-    def scale(view: View) -> Wanted:
+    def scale(view: View) -> WantedReplicas:
         views.append(view)
-        return Wanted((3, 3, 0)[len(views) - 1], "test", "")
+        return WantedReplicas((3, 3, 0)[len(views) - 1], "test", "")
 
-    answer = Answer(scale, Watch(2, 1000), 2)
+    answer = DynamoAnswer(scale, Watch(2, 1000), 2)
     assert [answer(snapshot(5.0 * n, [0, 1])) for n in (1, 2, 3)] == [3, 3, 1]
     assert [view.target for view in views] == [2, 3, 3]
     assert (answer.moves, answer.peak) == (2, 3)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoscale.signals import Traffic
-from autoscale.trace import Trace
-from autoscale.work import PRIOR_INPUT_TOKENS
+from autoscale.policy.signals import Traffic
+from autoscale.policy.work import PRIOR_INPUT_TOKENS
+from autoscale.replay.trace import Trace
 from bench.dynamo_view import Pass, Watch, fit, mooncake
 
 TRAFFIC = {

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bench.claims import Cell, Measured
+from bench.claims import ClaimCell, Measured
 from bench.exact_peer import (
     CONFIG,
     LEVELS,
@@ -16,11 +16,11 @@ from bench.exact_peer import (
     litellm_command,
     litellm_config,
 )
-from bench.load import Result
+from bench.load import LoadResult
 
 
-def result(ms: float, count: int, failures: int = 0) -> Result:
-    return Result(1.0, 0.1, failures, 0, [ms] * count, [ms] * count)
+def result(ms: float, count: int, failures: int = 0) -> LoadResult:
+    return LoadResult(1.0, 0.1, failures, 0, [ms] * count, [ms] * count)
 
 
 def measured(failures: int = 0) -> Measured:
@@ -28,7 +28,9 @@ def measured(failures: int = 0) -> Measured:
         "ours": [result(0.4, 1000), result(0.8, 500)],
         "litellm": [result(6.0, 100), result(8.0, 50, failures)],
     }
-    return Measured({Cell("hit", name, wide): rounds[name] for wide in LEVELS for name in rounds})
+    return Measured(
+        {ClaimCell("hit", name, wide): rounds[name] for wide in LEVELS for name in rounds}
+    )
 
 
 def test_ratios_are_the_median_of_the_rounds_own():

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from bench import gpu_check
-from bench.claims import Cell
+from bench.claims import ClaimCell
 from bench.dummy_model import SHAPES
-from bench.load import Result
-from core.settings import VllmEngine
+from bench.load import LoadResult
+from core.settings.load import VllmEngine
 
 
-def one(rate: int) -> Result:
-    return Result(1.0, 0.0, 0, 0, [1.0] * rate, [0.5] * rate)
+def one(rate: int) -> LoadResult:
+    return LoadResult(1.0, 0.0, 0, 0, [1.0] * rate, [0.5] * rate)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_a_tier_has_dummy_weights_of_its_shape(shape, gpu, quantization, monkeyp
 
 
 def test_the_rounds_of_a_side_that_ran_twice_are_one_cell() -> None:
-    vllm, ours = Cell("stream", "vllm", 1), Cell("stream", "ours", 1)
+    vllm, ours = ClaimCell("stream", "vllm", 1), ClaimCell("stream", "ours", 1)
     halves = [{vllm: [one(1)]}, {ours: [one(2)]}, {vllm: [one(3)]}]
     rates = {cell: [one.rate for one in found] for cell, found in gpu_check.joined(halves).items()}
     assert rates == {vllm: [1, 3], ours: [2]}

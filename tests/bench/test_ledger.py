@@ -8,8 +8,8 @@ from redis import Redis
 
 from bench import ledger_parts
 from bench.ledger_parts import a_line, at, drive, one_by_one
-from ledger.line import LedgerLine
-from ledger.sql_store import SqlStore, sqlite_url
+from core.ledger_line import LedgerLine
+from ledger.path.sql_store import SqlStore, sqlite_url
 
 
 def test_percentiles_are_by_nearest_rank() -> None:

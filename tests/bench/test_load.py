@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from bench.load import NUMBER, Answer, Job, Requests, Result, percentile, run
+from bench.load import NUMBER, Job, LoadAnswer, LoadResult, Requests, percentile, run
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 EVENTS = b'data: {"a":1}\n\n' * 3 + b"data: [DONE]\n\n"
@@ -16,8 +16,8 @@ def chunked(body: bytes, size: int) -> bytes:
     return b"".join(b"%x\r\n%s\r\n" % (len(p), p) for p in pieces) + b"0\r\n\r\n"
 
 
-def fed(raw: bytes, step: int, expect: bytes = b"") -> Answer:
-    answer = Answer(expect)
+def fed(raw: bytes, step: int, expect: bytes = b"") -> LoadAnswer:
+    answer = LoadAnswer(expect)
     for i in range(0, len(raw), step):
         assert not answer.done
         answer.feed(raw[i : i + step])
@@ -98,4 +98,4 @@ def test_percentiles_lie_between_neighbours() -> None:
 
 
 def test_a_rate_is_whole_answers_by_time() -> None:
-    assert Result(2.0, 0.1, 9, 0, [1.0] * 10, [1.0] * 10).rate == 5.0
+    assert LoadResult(2.0, 0.1, 9, 0, [1.0] * 10, [1.0] * 10).rate == 5.0

@@ -4,14 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.maths import Rows, load, ridge_order
-from router.adapt import Labelled
+from bench.maths import MathsRows, load, ridge_order
+from router.adapt.adapt import LabelledPrompt
 
 
-def rows_of(right: dict[str, list[float]]) -> Rows:
+def rows_of(right: dict[str, list[float]]) -> MathsRows:
     count = len(next(iter(right.values())))
     blank = np.zeros((count, 2), dtype=np.float32)
-    return Rows(blank, blank, {name: np.array(scores) for name, scores in right.items()})
+    return MathsRows(blank, blank, {name: np.array(scores) for name, scores in right.items()})
 
 
 def test_every_pair_with_a_gap_is_told_in_its_direction() -> None:
@@ -32,7 +32,7 @@ def test_ridge_finds_what_a_surface_feature_tells() -> None:
     surfaces = rng.normal(size=(300, 3)).astype(np.float32)
     embeddings = rng.normal(size=(300, 4)).astype(np.float32)
     right = np.stack([np.zeros(300), (surfaces[:, 1] > 0).astype(float)], axis=1)
-    both = [Labelled(embeddings[part], surfaces[part], right[part])
+    both = [LabelledPrompt(embeddings[part], surfaces[part], right[part])
             for part in (slice(200), slice(200, None))]  # fmt: skip
     order = ridge_order(both[0], both[1], 1.0)
     assert np.corrcoef(order, both[1].surfaces[:, 1])[0, 1] > 0.8

@@ -5,7 +5,7 @@ import urllib.request
 from bench.load import Job, run
 from bench.peers import peer, process, vllm_flags
 from core.free_port import free_port
-from core.settings import SimulatedEngine
+from core.settings.load import SimulatedEngine
 
 
 def test_engine_arguments_become_flags() -> None:

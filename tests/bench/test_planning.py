@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autoscale.season import History
-from autoscale.trace import Trace
+from autoscale.capacity.season import History
+from autoscale.replay.trace import Trace
 from bench.planning import ask_aiconfigurator, ask_sr_sim, covered, known_law
 
 SR_SIM = """

@@ -3,32 +3,32 @@
 import numpy as np
 import pytest
 
-from bench.replay import MEASURES, Answered, Cut, Way, alone, compared, measured, report
+from bench.replay import MEASURES, AnsweredRow, Cut, Way, alone, compared, measured, report
 
 ROWS = 400
 INF = float("inf")
 
 
-def answered(small_right: np.ndarray, large_right: np.ndarray) -> Answered:
+def answered(small_right: np.ndarray, large_right: np.ndarray) -> AnsweredRow:
     def tiled(*pair: float) -> np.ndarray:
         return np.tile(pair, (ROWS, 1))
 
     right = np.stack([small_right, large_right], axis=1)
     predict_s = np.full(ROWS, 0.01)
-    return Answered(right, tiled(1.0, 10.0), tiled(2.0, 5.0), predict_s, 1 - small_right)
+    return AnsweredRow(right, tiled(1.0, 10.0), tiled(2.0, 5.0), predict_s, 1 - small_right)
 
 
 @pytest.fixture
-def rows() -> Answered:
+def rows() -> AnsweredRow:
     return answered((np.arange(ROWS) % 2).astype(float), np.ones(ROWS))
 
 
-def once(way: Way, rows: Answered, target: float | None) -> dict[str, float]:
+def once(way: Way, rows: AnsweredRow, target: float | None) -> dict[str, float]:
     return measured(way, rows, target, np.random.default_rng(0))
 
 
 def test_an_oracle_saves_all_that_small_gets_right_and_a_paid_one_a_little_less(
-    rows: Answered,
+    rows: AnsweredRow,
 ) -> None:
     oracle = 1 - rows.right[:, 0]
     free, paid = (once(Way(oracle, paid), rows, 0.99) for paid in (False, True))
@@ -38,7 +38,7 @@ def test_an_oracle_saves_all_that_small_gets_right_and_a_paid_one_a_little_less(
 
 
 def test_a_ranking_that_knows_nothing_saves_only_what_the_target_leaves_open(
-    rows: Answered,
+    rows: AnsweredRow,
 ) -> None:
     chance = Way(np.random.default_rng(1).uniform(size=ROWS), paid=False)
     got = once(chance, rows, 0.95)
@@ -54,7 +54,7 @@ def test_where_small_is_as_good_everything_goes_down() -> None:
 
 
 def test_who_asks_small_first_waits_for_both_and_who_scores_waits_for_the_score(
-    rows: Answered,
+    rows: AnsweredRow,
 ) -> None:
     rank = np.zeros(ROWS)
     for paid, predicts, up, down in (
@@ -69,7 +69,7 @@ def test_who_asks_small_first_waits_for_both_and_who_scores_waits_for_the_score(
 
 
 def test_what_the_score_sends_straight_to_large_neither_pays_nor_waits_for_small(
-    rows: Answered,
+    rows: AnsweredRow,
 ) -> None:
     ahead = np.arange(ROWS, dtype=float)
     way = Way(np.zeros(ROWS), paid=True, predicts=True, ahead=ahead)
@@ -79,7 +79,7 @@ def test_what_the_score_sends_straight_to_large_neither_pays_nor_waits_for_small
     assert got.right[ROWS // 2 :].all()
 
 
-def test_a_score_ahead_is_used_where_it_saves(rows: Answered) -> None:
+def test_a_score_ahead_is_used_where_it_saves(rows: AnsweredRow) -> None:
     need = 1 - rows.right[:, 0]
     alone_, ahead = (once(Way(rows.doubt, True, True, score), rows, 0.99) for score in (None, need))
     assert ahead["saved"] > alone_["saved"]
@@ -93,7 +93,7 @@ def test_the_cheapest_cut_is_the_cheapest_of_all(paid: bool, seed: int) -> None:
     size, target = 40, 0.9
     right = (draw.uniform(size=(size, 2)) < [0.3, 0.6]).astype(float)
     cost = draw.uniform(size=(size, 2)) * [1, 8]
-    some = Answered(right, cost, np.ones((size, 2)), np.zeros(size), np.zeros(size))
+    some = AnsweredRow(right, cost, np.ones((size, 2)), np.zeros(size), np.zeros(size))
     way = Way(np.round(draw.uniform(size=size), 1), paid)
     cuts = [Cut(float(rank)) for rank in (-INF, *np.unique(way.rank), INF)]
     tried = [way.outcome(some, cut) for cut in cuts]
@@ -106,13 +106,13 @@ def test_the_cheapest_cut_is_the_cheapest_of_all(paid: bool, seed: int) -> None:
     assert chosen.cost_usd.mean() == pytest.approx(min(able))
 
 
-def test_half_sends_every_other_prompt_up(rows: Answered) -> None:
+def test_half_sends_every_other_prompt_up(rows: AnsweredRow) -> None:
     got = once(Way(np.random.default_rng(1).uniform(size=ROWS), paid=False), rows, None)
     assert got["mean_s"] == pytest.approx(3.5, abs=0.2)
     assert (got["p50_s"] in (2.0, 5.0), got["p95_s"]) == (True, 5.0)
 
 
-def test_every_strategy_is_told_with_its_intervals(rows: Answered) -> None:
+def test_every_strategy_is_told_with_its_intervals(rows: AnsweredRow) -> None:
     need = 1 - rows.right[:, 0] * 0.5
     ways = {"learned": compared(rows, need, need, need)["learned"]}
     (line,) = report(rows, ways)

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from autoscale.profile import EngineProfile, Slo
-from autoscale.trace import Trace
-from bench.replay_truth import Figures, Pair, arrivals, replayed, steady
+from autoscale.policy.profile import EngineProfile, Slo
+from autoscale.replay.trace import Trace
+from bench.replay_truth import TruthFigures, TruthPair, arrivals, replayed, steady
 
 PROFILE = EngineProfile(
     name="p", source="made up", base_s=0.01, per_sequence_s=0.001, per_kv_token_s=0.0,
@@ -45,5 +45,5 @@ def test_a_request_alone_is_replayed_as_the_profile_says():
 
 
 def test_ratios_are_replayed_by_measured():
-    ratios = Pair("any", Figures(1.0, 2.0, 10.0), Figures(2.0, 2.0, 5.0)).ratios()
+    ratios = TruthPair("any", TruthFigures(1.0, 2.0, 10.0), TruthFigures(2.0, 2.0, 5.0)).ratios()
     assert ratios == {"ttft_s_p50": 2.0, "ttft_s_p95": 1.0, "output_tokens_per_s": 0.5}

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from bench.bigbench import Task
-from bench.routing import Answer, graded, load, save, summary
-from router.cascade import judge
+from bench.routing import RoutedAnswer, graded, load, save, summary
+from router.judge.cascade import judge
 
 TASKS = (Task("t", "What is 2 + 3?", ("5",)), Task("t", "Capital of Italy?", ("Rome",)))
 PAIRS = [
-    (Answer("5", 1e-6, 0.5, (-0.1, -2.5)), Answer("6", 1e-5, 1.5, (-0.2,))),
-    (Answer("", 1e-6, 0.25, ()), Answer("Rome.\n", 1e-5, 2.5, (-0.1, -0.3, 0.0))),
+    (RoutedAnswer("5", 1e-6, 0.5, (-0.1, -2.5)), RoutedAnswer("6", 1e-5, 1.5, (-0.2,))),
+    (RoutedAnswer("", 1e-6, 0.25, ()), RoutedAnswer("Rome.\n", 1e-5, 2.5, (-0.1, -0.3, 0.0))),
 ]
 
 

@@ -8,24 +8,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from autoscale.replay import Setup
-from autoscale.replay_policies import Choice
-from autoscale.trace import Trace
+from autoscale.replay.policies import PolicyChoice
+from autoscale.replay.replay import Setup
+from autoscale.replay.trace import Trace
 from bench.scaling import DAY_S, TUESDAY, azure_tuesday, choice, main, measure, table
 
 
 @pytest.mark.parametrize(
     ("text", "made"),
     [
-        ("ours", Choice("ours")),
-        ("ours:0.5", Choice("ours", utilisation=0.5)),
-        ("ray:12", Choice("ray", target=12.0)),
-        ("ray-damped:8", Choice("ray-damped", target=8.0)),
-        ("fixed:20", Choice("fixed", replicas=20)),
-        ("foresight:0.9", Choice("foresight", utilisation=0.9)),
+        ("ours", PolicyChoice("ours")),
+        ("ours:0.5", PolicyChoice("ours", utilisation=0.5)),
+        ("ray:12", PolicyChoice("ray", target=12.0)),
+        ("ray-damped:8", PolicyChoice("ray-damped", target=8.0)),
+        ("fixed:20", PolicyChoice("fixed", replicas=20)),
+        ("foresight:0.9", PolicyChoice("foresight", utilisation=0.9)),
     ],
 )
-def test_a_policy_may_carry_its_number(text: str, made: Choice):
+def test_a_policy_may_carry_its_number(text: str, made: PolicyChoice):
     assert choice(text) == made
 
 

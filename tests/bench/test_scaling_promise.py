@@ -8,9 +8,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from bench.scaling_promise import CASES, Kept, Point, around, at_equal_share, main
+from bench.scaling_promise import CASES, KeptShare, PromisePoint, around, at_equal_share, main
 
-RAY = (Point(0.99, 40.0), Point(0.97, 20.0), Point(0.96, 30.0), Point(0.90, 10.0))
+RAY = (
+    PromisePoint(0.99, 40.0),
+    PromisePoint(0.97, 20.0),
+    PromisePoint(0.96, 30.0),
+    PromisePoint(0.90, 10.0),
+)
 """The third is dominated: it keeps less than the second for more hours."""
 
 
@@ -25,9 +30,9 @@ def test_hours_at_equal_attainment_are_between_neighbours(share: float, gpu_hour
 def test_the_targets_on_either_side_are_asked_for(share: float):
     asked: list[float] = []
 
-    def ask(target: float) -> Point:
+    def ask(target: float) -> PromisePoint:
         asked.append(target)
-        return Point(1 - target / 100, 100 / target)
+        return PromisePoint(1 - target / 100, 100 / target)
 
     points = around(share, (4, 8, 16, 24, 32, 48), ask)
     assert len(points) == len(asked) <= 3
@@ -44,8 +49,8 @@ def test_half_of_the_traces_were_left_out():
 
 def test_what_is_kept_is_not_made_again(tmp_path: Path):
     path = tmp_path / "kept.json"
-    assert Kept(path).get("a", lambda: Point(0.9, 3.0)) == Point(0.9, 3.0)
-    assert Kept(path).get("a", lambda: pytest.fail("made again")) == Point(0.9, 3.0)
+    assert KeptShare(path).get("a", lambda: PromisePoint(0.9, 3.0)) == PromisePoint(0.9, 3.0)
+    assert KeptShare(path).get("a", lambda: pytest.fail("made again")) == PromisePoint(0.9, 3.0)
 
 
 def test_one_run_prints_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

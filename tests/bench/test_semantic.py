@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bench.semantic import Pool, fixed, stream_marks
-from cache.dataset import Pair, Request
+from cache.tuning.dataset import Pair, Request
 
 
 def pairs(*labels: int) -> list[Pair]:

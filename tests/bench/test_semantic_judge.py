@@ -10,7 +10,7 @@ from bench.semantic_judge import (
     BEYOND,
     POLICIES,
     Cuts,
-    Rows,
+    JudgeRows,
     answers,
     auroc,
     crossed,
@@ -18,14 +18,14 @@ from bench.semantic_judge import (
     report,
     rows_of,
 )
-from bench.semantic_judge_rows import ANSWERS_FILE, EXAMPLES, SHARES, STREAMS, TAUGHT, Case
+from bench.semantic_judge_rows import ANSWERS_FILE, EXAMPLES, SHARES, STREAMS, TAUGHT, JudgeCase
 
 RIGHT = [True, True, True, False, False, False]
 
 
-def rows(trees: list[float], model: list[float], label: list[bool] = RIGHT) -> Rows:
+def rows(trees: list[float], model: list[float], label: list[bool] = RIGHT) -> JudgeRows:
     count = len(label)
-    return Rows(
+    return JudgeRows(
         np.array(label), np.ones(count), np.array(trees), np.array(model),
         np.array(trees) >= 0.8, np.array(["a", "b"] * (count // 2)),
     )  # fmt: skip
@@ -41,7 +41,7 @@ def test_auroc_counts_ties_by_half() -> None:
 
 def test_a_set_counts_like_any_other() -> None:
     cases = [
-        Case(f"{at}", source, "a", "b", label, 0.7, 0.9, True)
+        JudgeCase(f"{at}", source, "a", "b", label, 0.7, 0.9, True)
         for at, (source, label) in enumerate([("big", 1)] * 3 + [("big", 0)] + [("small", 0)])
     ]
     found = rows_of(cases, {one.id: 0.5 for one in cases})

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from bench.semantic_peers import ask_peer, words, write_job
-from cache.dataset import Pair, Probe, Request
+from cache.tuning.dataset import Pair, Probe, Request
 
 BODY = {"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "q"}]}
 

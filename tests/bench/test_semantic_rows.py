@@ -14,7 +14,7 @@ from bench.semantic_rows import (
     DEFAULT_COSINE,
     THRESHOLD,
     Probed,
-    Row,
+    SemanticRow,
     Told,
     at_share,
     context_table,
@@ -28,7 +28,7 @@ from bench.semantic_rows import (
     table,
     unlike,
 )
-from cache.dataset import Pair, Request
+from cache.tuning.dataset import Pair, Request
 
 REQUESTS = [Request("a", "x"), Request("b", "y"), Request("c", "x"), Request("d", "oos")]
 REQUESTS += [Request("e", "oos")]
@@ -128,17 +128,21 @@ def test_a_streams_runs_are_named_by_their_threshold():
 
 
 def test_hindsight_takes_the_most_served_within_the_bound():
-    rows = [Row("a", "x", 0.9, 0.3), Row("a", "y", 0.3, 0.01), Row("a", "z", 0.2, 0.0)]
+    rows = [
+        SemanticRow("a", "x", 0.9, 0.3),
+        SemanticRow("a", "y", 0.3, 0.01),
+        SemanticRow("a", "z", 0.2, 0.0),
+    ]
     assert hindsight(rows, 0.02) == rows[1]
     assert hindsight(rows, 0.0) == rows[2]
-    assert hindsight([rows[0], Row("a", "none", 0.0, 0.0)], 0.02) is None
+    assert hindsight([rows[0], SemanticRow("a", "none", 0.0, 0.0)], 0.02) is None
 
 
 def test_a_ratio_is_to_ours_and_missing_beside_nothing():
-    ours = Row("ours", "", 0.2, 0.01)
-    assert ratio(Row("a", "", 0.5, 0.1), ours) == pytest.approx(10)
-    assert ratio(Row("a", "", 0.0, 0.0), ours) is None
-    assert ratio(Row("a", "", 0.5, 0.1), Row("ours", "", 0.2, 0.0)) is None
+    ours = SemanticRow("ours", "", 0.2, 0.01)
+    assert ratio(SemanticRow("a", "", 0.5, 0.1), ours) == pytest.approx(10)
+    assert ratio(SemanticRow("a", "", 0.0, 0.0), ours) is None
+    assert ratio(SemanticRow("a", "", 0.5, 0.1), SemanticRow("ours", "", 0.2, 0.0)) is None
 
 
 def test_pairs_are_told_together_and_without_the_sets_that_ours_learned_from():
@@ -159,7 +163,7 @@ def test_pairs_are_told_together_and_without_the_sets_that_ours_learned_from():
 
 
 def test_a_streams_table_ends_a_peer_with_its_best_that_is_no_more_wrong():
-    ours = [Row("ours", "out of fold", 0.5, 0.1)]
+    ours = [SemanticRow("ours", "out of fold", 0.5, 0.1)]
     peer = Told({}, {}, [], {"s": [(None, [-1, 0, 0, 0, 0]), (0.95, [-1, -1, 0, -1, -1])]})
     rows = stream_table("s", REQUESTS, ours, {"gptcache": peer, "redisvl": "no module"})
     assert [row.setting for row in rows[1:3]] == ["default", "threshold 0.95"]
@@ -175,6 +179,8 @@ def test_context_probes_are_counted_by_what_they_should_have_done():
 
 
 def test_a_table_tells_the_ratio_to_its_first_row():
-    text = shown(table("t", [Row("ours", "x", 0.2, 0.01, 0.5), Row("a", "y", 0.3, 0.1)]))
+    text = shown(
+        table("t", [SemanticRow("ours", "x", 0.2, 0.01, 0.5), SemanticRow("a", "y", 0.3, 0.1)])
+    )
     assert "10.0" in text
     assert "20.0%" in text

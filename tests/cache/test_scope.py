@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cache.key import exact_key
+from cache.exact.key import exact_key
 from cache.scope import Scope, scope
 
 BODY: dict[str, Any] = {

@@ -14,10 +14,10 @@ from typer.testing import CliRunner, Result
 
 from cli.main import app
 from core.errors import HansomError
-from ledger import alert_store
-from ledger.alerts import Alert, Phase, Rule, Standing
-from ledger.line import Kind, Outcome
-from ledger.sql_store import SqlStore, sqlite_url
+from core.ledger_line import Kind, Outcome
+from ledger.alerts import store as alert_store
+from ledger.alerts.states import Alert, AlertState, Phase, Rule
+from ledger.path.sql_store import SqlStore, sqlite_url
 from tests.deployments.serving import simulated
 from tests.ledger.lines import line
 
@@ -48,7 +48,7 @@ def filled(config: Path, tmp_path: Path) -> Path:
         )
     alert = Alert(Rule.RETRY_STORM, "all requests", 5.0, 0.4, 0.1, "40 % of attempts")
     with store.connect() as connection:
-        alert_store.save(connection, [Standing(alert, Phase.FIRING)])
+        alert_store.save(connection, [AlertState(alert, Phase.FIRING)])
     return config
 
 
@@ -80,7 +80,7 @@ def test_the_terminal_says_which_fire_and_which_are_off(filled: Path):
 def test_what_fires_without_traffic_is_shown_too(filled: Path, tmp_path: Path):
     alert = Alert(Rule.TTFT_P95, "tier gone", 5.0, 9.0, 5.0, "slow")
     with SqlStore(sqlite_url(tmp_path / "ledger.sqlite3")).connect() as connection:
-        alert_store.save(connection, [Standing(alert, Phase.FIRING)])
+        alert_store.save(connection, [AlertState(alert, Phase.FIRING)])
     (row,) = (row for row in alerts(filled).stdout.splitlines() if row.startswith("ttft_p95"))
     assert "tier gone" in row and "firing" in row
 

@@ -8,12 +8,12 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from cli.ask import Asked, _facts
+from cli.ask import AskOptions, _facts
 from cli.main import app
 from core.errors import HansomError
 from tests.deployments.serving import Serving, simulated, wait
 
-ASKED = Asked(
+ASKED = AskOptions(
     text="Paris.",
     tier="small",
     model="small-model",

@@ -16,36 +16,36 @@ import yaml
 from redis import Redis
 from typer.testing import CliRunner, Result
 
-from cache.budget import Level, Source, State, outcome, seen
-from cache.budget_wire import fields
-from cache.eligible import directives
-from cache.exact import CachedAnswer
-from cache.names import owner_tag
-from cache.redis_budget import budget_key
-from cache.redis_store import RedisStore
-from cache.redis_vectors import RedisVectors
-from cache.semantic import Entry, entry_id
-from cli.cache_asked import Asked, exact_key_of
+from accounts.keys import new_key
+from accounts.limits import Payer
+from accounts.payer import with_key, without_key
+from accounts.redis_store import RedisAccounts
+from cache.admin.key_names import owner_tag
+from cache.error_budget.budget import Level, OutcomeSource, State, outcome, seen
+from cache.error_budget.redis_budget import budget_key
+from cache.error_budget.state import fields
+from cache.exact.answers import CachedAnswer
+from cache.exact.eligible import directives
+from cache.exact.redis_store import RedisStore
+from cache.semantic.entries import SemanticEntry, entry_id
+from cache.semantic.redis_vectors import RedisVectors
+from cli.cache_asked import CacheOptions, exact_key_of
 from cli.cache_caller import caller
 from cli.cache_redis import owner_of
 from cli.main import app
 from cli.usage import UsageError
 from core.call import Usage
 from core.errors import BadRequest, HansomError
-from core.settings import load
-from deployments.admission import ANONYMOUS
-from deployments.board import load_scorer
-from deployments.gateway import answer_version
-from deployments.generate import Miss
-from deployments.payer import holder, stranger
-from deployments.semantic import answer_key, scope_of
-from ledger.keys import new_key
-from ledger.limits import Payer
-from ledger.redis_accounts import RedisAccounts
-from router.embed import MiniLM
+from core.settings.load import load
+from deployments.gateway.admission import ANONYMOUS
+from deployments.gateway.backends.generate import Miss
+from deployments.gateway.dispatch import load_scorer
+from deployments.gateway.gateway import answer_version
+from deployments.gateway.lookup.semantic import answer_key, scope_of
 from tests.conftest import RedisServer
 from tests.deployments.rig import rig
 from tests.deployments.serving import simulated
+from text.embed import MiniLM
 
 TEXT = "How do I reset my password?"
 OTHER = "What are the steps to reset my password?"
@@ -67,7 +67,7 @@ class Live:
         assert done.exit_code == 0, done.output
         return dict(json.loads(done.stdout))
 
-    def answered(self, asked: Asked, said: str = "Click there.", age_s: float = 0.0) -> str:
+    def answered(self, asked: CacheOptions, said: str = "Click there.", age_s: float = 0.0) -> str:
         """Keep an answer as a gateway and its router do; where it lies."""
 
         async def keep() -> str:
@@ -85,7 +85,7 @@ class Live:
             answer = CachedAnswer(body, "small", "m", Usage(), 0, at_s)
             await store.set(key, answer.to_bytes(), 600, ["faq"])
             id, text = entry_id(scope.text), scope.text
-            entry = Entry(id, text, answer_key(said), key, ("faq",), at_s)
+            entry = SemanticEntry(id, text, answer_key(said), key, ("faq",), at_s)
             vector = MiniLM.installed().embed([text])[0]
             await vectors.keep(scope.key, vector, entry, 600, 100)
             await store.close()
@@ -102,8 +102,8 @@ def live(tmp_path: Path, redis_server: RedisServer) -> Live:
     return Live(config, redis_server.url)
 
 
-def asked(text: str = TEXT, tenant: str = ANONYMOUS, **more: Any) -> Asked:
-    return Asked(text, tenant, **more)
+def asked(text: str = TEXT, tenant: str = ANONYMOUS, **more: Any) -> CacheOptions:
+    return CacheOptions(text, tenant, **more)
 
 
 @pytest.mark.redis
@@ -178,7 +178,7 @@ def test_a_purge_takes_the_entry_that_a_models_word_made(live: Live, by: str):
 
     async def keep() -> None:
         vectors = RedisVectors(live.url, timeout_s=5)
-        entry = Entry(
+        entry = SemanticEntry(
             entry_id(text), text, older["answer"], older["exact_key"], tuple(older["tags"]), 0.0
         )
         vector = MiniLM.installed().embed([text])[0]
@@ -220,10 +220,10 @@ def test_explain_refuses_what_the_gateway_refuses(tmp_path: Path):
 
 async def test_the_exact_key_is_the_one_that_the_gateway_stores_under(tmp_path: Path):
     async with rig(tmp_path) as made:
-        call = asked(domain="law", risk="high").call(made.books.settings)
+        call = asked(domain="law", risk="high").call(made.recorder.settings)
         miss = await made.pipeline.look_up(call, directives({}))
         assert isinstance(miss, Miss)
-        owner = owner_of(made.books.settings, ANONYMOUS)
+        owner = owner_of(made.recorder.settings, ANONYMOUS)
         assert miss.store_key == exact_key_of(call, owner, "answers-v1")
 
 
@@ -233,7 +233,7 @@ def test_stats_count_by_owner_with_budgets_and_the_redis(live: Live):
     live.answered(asked(tenant="t"))
     live.answered(asked("How do I bake bread?", tenant="t"))
     owner = owner_tag(owner_of(load(live.config), "t"))
-    state = seen(State(), Level.STRICT, outcome(Level.STRICT, True, Source.CHECK))
+    state = seen(State(), Level.STRICT, outcome(Level.STRICT, True, OutcomeSource.CHECK))
     with Redis.from_url(live.url) as redis:
         redis.hset(budget_key(owner, ""), mapping=dict(fields(state)))
     told = live.told("stats")
@@ -343,9 +343,9 @@ def test_explain_asks_as_the_tenant_that_ask_is(live: Live):
 
     asyncio.run(keep())
     for given, who in (
-        (None, stranger({})),
-        ("any", stranger({"authorization": "Bearer any"})),
-        (secret, holder(key, {})),
+        (None, without_key({})),
+        ("any", without_key({"authorization": "Bearer any"})),
+        (secret, with_key(key, {})),
     ):
         assert caller(settings, live.url, given, None, "") == who
     assert caller(settings, live.url, secret, "other", "t") == Payer("other", "other", "t")

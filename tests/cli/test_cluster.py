@@ -15,8 +15,8 @@ from cli.cluster_file import read_cluster
 from cli.cluster_problems import Checked, examine
 from cli.main import app
 from core.errors import SettingsError
-from core.machines import load_machines
-from core.settings import Settings, load
+from core.settings.load import Settings, load
+from core.settings.machines import load_machines
 
 ROOT = Path(__file__).parents[2]
 TABLE = load_machines(ROOT / "config" / "nodes.yaml")

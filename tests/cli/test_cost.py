@@ -13,8 +13,8 @@ from typer.testing import CliRunner, Result
 from cli.main import app
 from core.call import Usage
 from core.errors import HansomError
-from ledger.line import Kind
-from ledger.sql_store import SqlStore, sqlite_url
+from core.ledger_line import Kind
+from ledger.path.sql_store import SqlStore, sqlite_url
 from tests.cli.commands import hansom as run
 from tests.deployments.serving import simulated
 from tests.ledger.lines import line

@@ -12,8 +12,8 @@ from rich.console import Console
 
 from cli import doctor
 from cli.doctor import Check
-from core.settings import Settings, Tier, load
-from deployments import environment
+from core.settings.load import Settings, Tier, load
+from deployments.machine import environment
 
 ROOT = Path(__file__).parents[2]
 SIMULATED = load(ROOT / "config" / "simulated.yaml")
@@ -40,7 +40,7 @@ def on_cpu(parameters: float = 135e6, **tier: object) -> Settings:
 
 
 def prepare(settings: Settings, home: Path, content: bytes = b"weights") -> Path:
-    """A prepared folder as `deployments.weights` leaves it."""
+    """A prepared folder as `deployments.machine.weights` leaves it."""
     (tier,) = settings.tiers
     assert tier.source is not None
     folder = home / "models" / f"{tier.name}-{tier.quantization}-0123456789ab"

@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from cli.init import settings_text
-from core.settings import load
-from core.shipped import shipped
-from deployments import environment
+from core.files.shipped import shipped
+from core.settings.load import load
+from deployments.machine import environment
 from tests.cli.commands import hansom
 
 KINDS = ["laptop", "gpu", "simulated"]

@@ -12,12 +12,12 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
+from accounts.keys import hashed, well_formed
+from accounts.limits import Amount, Payer, applicable
+from accounts.redis_store import RedisAccounts, ReservationRequest, Settling
 from cli.main import app
 from core.errors import HansomError
-from core.settings import load
-from ledger.keys import hashed, well_formed
-from ledger.limits import Amount, Payer, applicable
-from ledger.redis_accounts import Asked, RedisAccounts, Settling
+from core.settings.load import load
 from tests.conftest import RedisServer
 from tests.deployments.serving import simulated
 
@@ -104,7 +104,9 @@ def test_the_list_shows_what_is_spent_and_reserved(live: Live) -> None:
         (key,) = await store.keys()
         found = applicable(load(live.config).accounts, Payer("acme", key.id, record=key))
         for id, amount in (("a", 4_000_000), ("b", 1_000_000)):
-            await store.reserve(Asked("acme", id, found, Amount(amount), 60.0), time.time())
+            await store.reserve(
+                ReservationRequest("acme", id, found, Amount(amount), 60.0), time.time()
+            )
         await store.send([Settling("acme", "a", 1, Amount(3_000_000), True)], time.time())
 
     live.store(spend)

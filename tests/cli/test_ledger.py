@@ -13,8 +13,8 @@ from typer.testing import CliRunner, Result
 
 from cli.main import app
 from core.errors import HansomError
-from ledger.line import Kind, Outcome
-from ledger.sql_store import SqlStore, sqlite_url
+from core.ledger_line import Kind, Outcome
+from ledger.path.sql_store import SqlStore, sqlite_url
 from tests.deployments.serving import Serving, simulated
 from tests.ledger.lines import line
 

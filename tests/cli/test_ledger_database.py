@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from core.errors import HansomError
-from ledger.schema import VERSION_TABLE
-from ledger.sql_store import SqlStore, sqlite_url
+from ledger.path.schema import VERSION_TABLE
+from ledger.path.sql_store import SqlStore, sqlite_url
 from tests.deployments.serving import simulated
 from tests.ledger.lines import line
 

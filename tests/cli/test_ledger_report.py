@@ -14,12 +14,12 @@ from cli.ledger_commands import DiffBy, ReportBy
 from cli.ledger_prices import known_prices
 from cli.main import app
 from core.errors import HansomError
-from core.settings import load
-from ledger.line import Kind, LedgerLine
-from ledger.queries_diff import VERSIONS
-from ledger.report_rows import BY
-from ledger.span import parse
-from ledger.sql_store import SqlStore, sqlite_url
+from core.ledger_line import Kind, LedgerLine
+from core.settings.load import load
+from ledger.path.sql_store import SqlStore, sqlite_url
+from ledger.reports.queries_diff import VERSIONS
+from ledger.reports.rows import BY
+from ledger.reports.span import parse
 from tests.cli.commands import hansom
 from tests.deployments.serving import simulated
 from tests.ledger.lines import line

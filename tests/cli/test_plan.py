@@ -14,13 +14,13 @@ import pytest
 import uvicorn
 from typer.testing import CliRunner, Result
 
-from autoscale.profiles import pick
+from autoscale.calibrate.profiles import pick
 from cli.main import app
 from cli.plan_calibrate import kv_of, kv_tokens_of
 from core.errors import HansomError
 from core.free_port import free_port
-from core.settings import SimulatedEngine, VllmEngine
-from deployments.simulated import Simulated
+from core.settings.load import SimulatedEngine, VllmEngine
+from deployments.tier.simulated.engine import Simulated
 from tests.cli.commands import hansom as run
 from tests.deployments.rig import settings_of
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 from cli.main import app
 from core.call import Usage
 from core.errors import HansomError
-from ledger.sql_store import SqlStore, sqlite_url
+from ledger.path.sql_store import SqlStore, sqlite_url
 from tests.deployments.serving import simulated
 from tests.ledger.lines import line
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from autoscale.profiles import pick
+from autoscale.calibrate.profiles import pick
 from tests.deployments.serving import Serving
 
 pytestmark = pytest.mark.ray

@@ -16,10 +16,10 @@ from typer.testing import CliRunner, Result
 
 from cli.main import app
 from core.errors import HansomError
-from router.explain import SAMPLE_FILE, SAMPLE_SHA256, TrainingPrompt, pack_sample
-from router.guarantee import LEAST_ROWS
-from router.promise import load
-from router.score import DEFAULT_ARTEFACT, MANIFEST_FILE, Scorer
+from router.policy.promise import load
+from router.score.explain import SAMPLE_FILE, SAMPLE_SHA256, TrainingPrompt, pack_sample
+from router.score.model import DEFAULT_ARTEFACT, MANIFEST_FILE, Scorer
+from router.tuning.guarantee import LEAST_ROWS
 from tests.cli.commands import hansom
 
 ROOT = Path(__file__).parents[2]

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from core.errors import HansomError
-from deployments.memory import Memory
-from router.memory import Label
+from deployments.router.label_store import LabelStore
+from router.adapt.labels import Label
 from tests.conftest import RedisServer
 from tests.deployments.serving import simulated
 
@@ -43,7 +43,7 @@ def config(folder: Path, redis_url: str) -> Path:
 
 def labels(url: str) -> list[Label]:
     async def read() -> list[Label]:
-        memory = Memory(url, keep_s=60, max_labels=5000)
+        memory = LabelStore(url, keep_s=60, max_labels=5000)
         try:
             return await memory.labels()
         finally:

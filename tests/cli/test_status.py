@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from cli.status import Status, TierStatus, judge
-from core.settings import load
-from core.shipped import shipped
+from core.files.shipped import shipped
+from core.settings.load import load
 from tests.cli.commands import hansom
 from tests.deployments.serving import Serving
 

@@ -1,4 +1,4 @@
-"""The official `openai` client, sync and async (also tests/deployments/test_openai_client.py)."""
+"""The official `openai` client, sync and async (also tests/live/test_openai_client.py)."""
 
 import time
 

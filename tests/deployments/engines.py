@@ -11,8 +11,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from core.capability import Capabilities
-from deployments.handles import Replica
-from deployments.meter import CAPABILITIES_PATH
+from deployments.gateway.backends.tier import Replica
+from deployments.names import CAPABILITIES_PATH
 
 DONE = b"data: [DONE]\n\n"
 Act = Callable[[web.Request, dict[str, Any]], Awaitable[web.StreamResponse]]

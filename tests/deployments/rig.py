@@ -8,31 +8,30 @@ from typing import Any
 
 import orjson
 
-from cache.eligible import Directives
-from cache.exact import ExactCache
-from cache.flight import Flights
-from cache.prefix import read as read_prompt
+from accounts.port import NO_ACCOUNTS
+from accounts.reserve import Accounts
+from cache.exact.answers import ExactCache
+from cache.exact.eligible import Directives
+from cache.flight.flights import Flights
 from core.call import Call, Endpoint, Risk
+from core.ledger_line import LedgerLine
 from core.metrics import Metrics
-from core.settings import Settings
-from core.wire import parameters
-from deployments.accounts import Accounts
-from deployments.attempt import Books
-from deployments.board import Board, make_plan
-from deployments.capabilities import KnownCapabilities
-from deployments.choice import Choice, Pace
-from deployments.exchange import Connections
-from deployments.handles import Replica, TierReplicas
-from deployments.late import Late
-from deployments.pipeline import Pipeline
-from deployments.purse import NO_PURSE
-from deployments.reply import Reply
-from deployments.second_look import SecondLook
-from deployments.semantic import Semantic
-from deployments.verdicts import Verdicts
-from ledger.line import LedgerLine
-from ledger.spool import Spool
-from ledger.writer import StreamWriter
+from core.settings.load import Settings
+from deployments.gateway.attempt import Recorder
+from deployments.gateway.backends.capabilities import KnownCapabilities
+from deployments.gateway.backends.choice import Pace, ReplicaPicker
+from deployments.gateway.backends.exchange import Connections
+from deployments.gateway.backends.prefix_index import read as read_prompt
+from deployments.gateway.backends.tier import Replica, TierReplicas
+from deployments.gateway.cascade.second_opinion import SecondOpinion
+from deployments.gateway.dispatch import Dispatcher, make_plan
+from deployments.gateway.lookup.semantic import Semantic
+from deployments.gateway.lookup.verdicts import Verdicts
+from deployments.gateway.pipeline import Pipeline
+from deployments.gateway.reply import Reply
+from deployments.gateway.usage_query import UsageQuery
+from ledger.path.spool import Spool
+from ledger.path.writer import StreamWriter
 from tests.deployments.engines import Engine, serving
 from tests.fakes import (
     FakeAccounts,
@@ -44,6 +43,7 @@ from tests.fakes import (
     FakeStream,
 )
 from tests.ledger.lines import until
+from wire.requests import parameters
 
 
 def tier_of(name: str, factor: int, **changes: Any) -> dict[str, Any]:
@@ -100,7 +100,10 @@ def at_home(first: str, *others: str) -> list[dict[str, str]]:
     """Messages that an idle tier of these replicas answers on the `first`."""
     for number in range(1000):
         messages = [{"role": "user", "content": f"Hello {number}"}]
-        if Choice(Pace()).pick([*others, first], read_prompt({"messages": messages}), 0.0) == first:
+        if (
+            ReplicaPicker(Pace()).pick([*others, first], read_prompt({"messages": messages}), 0.0)
+            == first
+        ):
             return messages
     raise AssertionError(f"no prompt is at home on {first}")
 
@@ -110,7 +113,7 @@ class Rig:
     """A pipeline and what can be seen of it from outside."""
 
     pipeline: Pipeline
-    books: Books
+    recorder: Recorder
     tiers: dict[str, TierReplicas]
     store: FakeStore
     stream: FakeStream
@@ -133,8 +136,8 @@ class Rig:
 
     async def lines(self) -> list[LedgerLine]:
         """The ledger so far."""
-        await until(lambda: not self.books.late.waiting)
-        stats = self.books.ledger.stats
+        await until(lambda: not self.recorder.late.waiting)
+        stats = self.recorder.ledger.stats
         await until(lambda: stats.sent == stats.recorded)
         return [LedgerLine.from_bytes(payload) for payload in self.stream.payloads]
 
@@ -186,7 +189,7 @@ async def rig(
     writer.start()
     async with AsyncExitStack() as stack:
         stack.push_async_callback(writer.close)
-        late = Late()
+        late = UsageQuery()
         stack.push_async_callback(late.close)
         connections = Connections()
         stack.push_async_callback(connections.close)
@@ -200,28 +203,28 @@ async def rig(
             for name in replicas
         }
         router = router or FakeRouter()
-        metrics, purse = Metrics(), NO_PURSE
+        metrics, port = Metrics(), NO_ACCOUNTS
         if accounts is not None:
-            purse = own = Accounts(settings, accounts, clock, metrics, writer)
+            port = own = Accounts(settings, accounts, clock, metrics, writer)
             own.start()
             stack.push_async_callback(own.close)
-        books = Books(metrics, writer, clock, settings, "router-v1", late, purse=purse)
+        recorder = Recorder(metrics, writer, clock, settings, "router-v1", late, accounts=port)
         capabilities = KnownCapabilities(settings.tiers, tiers)
         if asks:
             await capabilities.ask()
         plan = make_plan(settings, None)
-        board = Board(plan, router, tiers, 1.0, metrics, capabilities=capabilities)
+        board = Dispatcher(plan, router, tiers, 1.0, metrics, capabilities=capabilities)
         cache = ExactCache(store, clock, timeout_s=1.0, lookup_timeout_s=1.0)
         semantic = None
         if near is not None:
-            look = SecondLook(books, tiers)
+            look = SecondOpinion(recorder, tiers)
             semantic = Semantic(
-                books, near, cache, budgets or FakeBudgets(), "answers-v1",
-                lambda asked, tier: look.again(asked, books.settings.tier(tier)),
-                Verdicts(books, tiers["large"], look.serves_too)
+                recorder, near, cache, budgets or FakeBudgets(), "answers-v1",
+                lambda asked, tier: look.again(asked, recorder.settings.tier(tier)),
+                Verdicts(recorder, tiers["large"], look.serves_too)
                 if settings.cache.verifies
                 else None,
             )  # fmt: skip
-        pipeline = Pipeline(books, board, cache, tiers, "answers-v1", flights, semantic)
+        pipeline = Pipeline(recorder, board, cache, tiers, "answers-v1", flights, semantic)
         stack.push_async_callback(pipeline.close)
-        yield Rig(pipeline, books, tiers, store, stream, clock, router, replicas, semantic)
+        yield Rig(pipeline, recorder, tiers, store, stream, clock, router, replicas, semantic)

@@ -18,8 +18,8 @@ import yaml
 from openai import OpenAI
 
 from core.free_port import free_port
-from ledger.line import LedgerLine
-from ledger.sql_store import SqlStore, sqlite_url
+from core.ledger_line import LedgerLine
+from ledger.path.sql_store import SqlStore, sqlite_url
 
 ROOT = Path(__file__).parents[2]
 HANSOM = Path(sys.executable).with_name("hansom")

@@ -7,28 +7,28 @@ import orjson
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from autoscale.adapter import Adapter
-from autoscale.budget import Budget, Part
-from autoscale.keep import record_key
-from autoscale.observe import Report
-from autoscale.together import Outlook
+from autoscale.live.adapter import Adapter
+from autoscale.live.observe import LoadReport
+from autoscale.live.record_store import record_key
+from autoscale.policy.gpu_budget import GpuAllotment, TierPart
+from autoscale.policy.gpu_share import Outlook
 from core.call import TierSignal
 from core.errors import HansomError
 from core.metrics import Metrics
-from core.scaling import Cluster
-from core.settings import Settings
-from deployments.board import Board
-from deployments.exchange import Connections
-from deployments.handles import Replica, TierReplicas
-from deployments.observe import merge
-from deployments.scales import Scales, families, read_records
+from core.settings.load import Settings
+from core.settings.scaling import Cluster
+from deployments.gateway.backends.exchange import Connections
+from deployments.gateway.backends.tier import Replica, TierReplicas
+from deployments.gateway.backends.wake_queue import WakeQueue
+from deployments.gateway.dispatch import Dispatcher
+from deployments.gateway.outlook import Scales, families, read_records
+from deployments.gateway.scrape import merge
 from deployments.scaling import budget_of, profile_of, profiles_of, scale_options
-from deployments.waking import Waking
-from router.arms import Plan
-from router.terms import Policy, Strategy, Tier
-from tests.autoscale.context import Context
+from router.policy.arms import RoutingPlan
+from router.policy.terms import Policy, Strategy, TierName
+from tests.autoscale.live.context import Context
+from tests.deployments.gateway.test_dispatch import score
 from tests.deployments.rig import call, settings_of
-from tests.deployments.test_board import score
 from tests.fakes import FakeRouter, FakeShelf
 from tests.ledger.lines import until
 
@@ -63,7 +63,7 @@ def test_serves_own_delays_and_factors_are_off() -> None:
     kwargs = config.policy.policy_kwargs
     adapter = Adapter(kwargs["tier"], kwargs["rules"], kwargs["profile"], FakeShelf())
     adapter._read_back = adapter._started = True
-    assert adapter(Context(1000.0, 1, {"a": Report(1.0)}))[0] == 1
+    assert adapter(Context(1000.0, 1, {"a": LoadReport(1.0)}))[0] == 1
     assert adapter._error == ""
 
 
@@ -74,10 +74,10 @@ def test_tiers_that_share_gpus_have_the_budget_with_everybodys_floor() -> None:
     assert budget_of(settings) is None
     settings = settings.model_copy(update={"cluster": Cluster(max_gpus=5)})
     budget = budget_of(settings)
-    assert budget == Budget(5, {"small": Part(0, 1), "large": Part(2, 1)})
+    assert budget == GpuAllotment(5, {"small": TierPart(0, 1), "large": TierPart(2, 1)})
     large, profile = settings.tiers[1], profiles_of(settings)["large"]
     config: Any = scale_options(large, profile, "info", budget)["autoscaling_config"]
-    assert Budget.read(config.policy.policy_kwargs["budget"]) == budget
+    assert GpuAllotment.read(config.policy.policy_kwargs["budget"]) == budget
     config = scale_options(large, profile, "info")["autoscaling_config"]
     assert config.policy.policy_kwargs["budget"] is None
 
@@ -113,10 +113,12 @@ class Scene:
         self.settings = changed(replicas={"min": 0, "max": 3})
         self.shelf = FakeShelf()
         self.up: list[Replica] = []
-        waking = Waking("large", self.shelf, "g", self._kick)
+        wake_queue = WakeQueue("large", self.shelf, "g", self._kick)
         self.tiers = {
             "small": TierReplicas("small", lambda: UP, Connections(), 1.0),
-            "large": TierReplicas("large", lambda: self.up, Connections(), 1.0, waking=waking),
+            "large": TierReplicas(
+                "large", lambda: self.up, Connections(), 1.0, wake_queue=wake_queue
+            ),
         }
         self.scales = Scales(
             self.shelf, self.settings.tiers, self.tiers, profiles_of(self.settings), 0.4
@@ -149,12 +151,12 @@ def test_a_cold_tier_is_up_for_the_router_and_takes_its_time() -> None:
     assert scene.scales.signals()["large"].warm, "seen at once, before the next record"
 
 
-def board(scene: Scene, strategy: Strategy = Strategy.LEARNED, need: float = 0.5) -> Board:
+def board(scene: Scene, strategy: Strategy = Strategy.LEARNED, need: float = 0.5) -> Dispatcher:
     """A board that sends half of the calls up."""
-    tiers = (Tier("small", "small-model"), Tier("large", "large-model"))
-    plan = Plan(Policy(tiers, (0.4,), strategy=strategy))
+    tiers = (TierName("small", "small-model"), TierName("large", "large-model"))
+    plan = RoutingPlan(Policy(tiers, (0.4,), strategy=strategy))
     router = FakeRouter(score(need))
-    return Board(plan, router, scene.tiers, 1.0, Metrics(), scales=scene.scales)
+    return Dispatcher(plan, router, scene.tiers, 1.0, Metrics(), scales=scene.scales)
 
 
 @pytest.mark.parametrize(
@@ -176,16 +178,16 @@ async def test_a_cold_cheapest_tier_is_passed_over_and_woken(
 ) -> None:
     scene = Scene(view=view(ready=[LOAD]), lead_s=40.0)
     scene.settings = changed(replicas={"min": 1, "max": 3})
-    waking = Waking("small", scene.shelf, "g", scene._kick)
-    scene.tiers["small"].waking, scene.tiers["small"].running = waking, list
+    wake_queue = WakeQueue("small", scene.shelf, "g", scene._kick)
+    scene.tiers["small"].wake_queue, scene.tiers["small"].running = wake_queue, list
     scene.up = UP
     scene.scales._outlook = Outlook(
         {"small": TierSignal(warm=False, cold_start_s=40.0), "large": TierSignal()}, deadline_s=2.0
     )
     decision = await board(scene, Strategy.ALWAYS_SMALL).decide(call(requested="auto"))
     assert (decision.tier, decision.code) == ("large", "late")
-    await until(lambda: waking.calls == 1)
-    await waking.close()
+    await until(lambda: wake_queue.calls == 1)
+    await wake_queue.close()
 
 
 def test_one_that_never_decided_is_counted_with_its_profile() -> None:

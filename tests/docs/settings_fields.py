@@ -11,8 +11,8 @@ from annotated_types import Ge, Gt, Le
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from core.settings import Settings
-from core.shipped import ROOT
+from core.files.shipped import ROOT
+from core.settings.load import Settings
 
 _PLAIN = {
     bool: "true or false",

@@ -3,9 +3,9 @@
 import json
 import re
 
-from core.alerting import AlertRules
-from deployments.alerts import message
-from ledger.alerts import Alert, Phase, Rule, Standing
+from core.settings.alerts import AlertRules
+from deployments.ledger.alerts import message
+from ledger.alerts.states import Alert, AlertState, Phase, Rule
 from tests.docs import pages
 
 PAGE = "docs/alerts.md"
@@ -48,4 +48,4 @@ def test_the_message_that_is_shown_has_the_fields_that_are_sent():
         Rule(one["rule"]), one["subject"], one["since_s"], one["value"], one["threshold"],
         one["words"],
     )  # fmt: skip
-    assert message([Standing(alert, Phase.FIRING)]) == told
+    assert message([AlertState(alert, Phase.FIRING)]) == told

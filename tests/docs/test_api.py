@@ -4,36 +4,33 @@ import ast
 import inspect
 from collections.abc import Iterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx
 import openai
 import pytest
 
-from cache.eligible import FINISHED, Directives, directives, eligible
+from cache.exact.eligible import FINISHED, Directives, directives, eligible
 from core import errors
 from core.call import Call, Decision, Endpoint, Lane, Risk
 from core.errors import HansomError, Overloaded, SettingsError
 from core.parameters import Parameters
-from core.settings import load
-from deployments.embeddings import Embeddings
-from deployments.feedback import Feedback
-from deployments.ingress import Application, Generation, Routes, error_reply
-from deployments.reply import closing_object, headers
-from router.terms import Code
+from core.settings.load import load
+from deployments.gateway.embeddings import Embeddings
+from deployments.gateway.endpoint import Application, Generation, Routes, error_reply
+from deployments.gateway.feedback import Feedback
+from deployments.gateway.reply import closing_object, headers
+from router.policy.terms import RoutingCode
+from tests import packages
 from tests.docs import pages
 
 PAGE = "docs/api.md"
-SOURCES = [
-    file
-    for folder in ("core", "cache", "router", "ledger", "deployments")
-    for file in (pages.ROOT / folder).glob("*.py")
-]
+SERVED = set(packages.SOURCES) - {"cli", "bench", "training"}
+SOURCES = [file for folder in SERVED for file in (pages.ROOT / folder).rglob("*.py")]
 SETTINGS = load(pages.ROOT / "config" / "simulated.yaml")
 DECISION = Decision("small", "easy", "it is easy", difficulty=0.1, version="v1")
 # The policy's own, and the two that the pipeline adds.
-REASON_CODES = {code.value for code in Code} | {"cache_exact", "cache_semantic"}
+REASON_CODES = {code.value for code in RoutingCode} | {"cache_exact", "cache_semantic"}
 DOCUMENTED_ERRORS = [
     kind
     for _, kind in inspect.getmembers(errors, inspect.isclass)
@@ -164,7 +161,7 @@ def test_every_reason_code_is_told_and_none_that_is_gone():
 
 
 def test_the_reason_codes_beside_the_policys_are_those_of_the_pipeline():
-    source = ast.parse(pages.text("deployments/pipeline.py"))
+    source = ast.parse(pages.text("deployments/gateway/pipeline.py"))
     texts = {node.value for node in ast.walk(source) if isinstance(node, ast.Constant)}
     assert {"cache_exact", "cache_semantic"} <= texts
 
@@ -200,6 +197,5 @@ def test_the_finish_reasons_of_kept_answers_are_told():
 
 
 def test_the_sources_that_are_read_here_are_there():
-    assert {Path(file).parent.name for file in SOURCES} == {
-        "core", "cache", "router", "ledger", "deployments",
-    }  # fmt: skip
+    assert {file.relative_to(pages.ROOT).parts[0] for file in SOURCES} == SERVED
+    assert {"core", "wire", "accounts", "cache", "router", "ledger", "deployments"} <= SERVED

@@ -3,8 +3,8 @@
 from dataclasses import fields
 
 from core.call import Usage
-from ledger.line import Kind, LedgerLine, Outcome
-from ledger.sql_store import LINES
+from core.ledger_line import Kind, LedgerLine, Outcome
+from ledger.path.sql_store import LINES
 from tests.docs import pages
 
 PAGE = "docs/ledger.md"

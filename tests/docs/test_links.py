@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import packages
 from tests.docs import pages
 
 _IN_FILE = re.compile(r"([\w/.-]+\.py)::([\w.]+)")
@@ -53,7 +54,12 @@ def test_every_name_in_a_file_is_defined_there(page: Path):
 
 
 def test_every_page_that_the_sources_name_exists():
-    files = [file for file in pages.ROOT.glob("*/*") if file.suffix in (".py", ".yaml")]
+    files = [
+        file
+        for folder in (*packages.SOURCES, "config", "tests")
+        for file in (pages.ROOT / folder).rglob("*")
+        if file.suffix in (".py", ".yaml")
+    ]
     named = {
         page
         for file in files

@@ -9,13 +9,13 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from core.metrics import Metrics
-from core.settings import SimulatedEngine
-from deployments import vllm_engine
-from deployments.ledger import Ledger
-from deployments.observe import merge
-from deployments.router import Router
-from deployments.scales import families
-from deployments.simulated import Simulated
+from core.settings.load import SimulatedEngine
+from deployments.gateway.outlook import families
+from deployments.gateway.scrape import merge
+from deployments.ledger.drain import Ledger
+from deployments.router.router import Router
+from deployments.tier import vllm_engine
+from deployments.tier.simulated.engine import Simulated
 from tests.deployments.rig import settings_of
 from tests.docs import pages
 

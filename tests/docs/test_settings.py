@@ -2,8 +2,8 @@
 
 import yaml
 
-from core.extends import EXTENDS
-from core.settings import Settings
+from core.settings.extends import EXTENDS
+from core.settings.load import Settings
 from tests.docs import pages
 from tests.docs.settings_fields import all_settings
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from core.call import Usage
-from ledger.line import Kind, LedgerLine
+from core.ledger_line import Kind, LedgerLine
 
 
 def line(request: int | str, attempt: int = 0, **changes: Any) -> LedgerLine:
