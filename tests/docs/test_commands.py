@@ -10,15 +10,15 @@ import typer
 from typer.core import TyperGroup
 
 from cli.main import app
-from core.settings import load
-from deployments.board import make_plan
-from router.conversation import read
-from router.embed import MiniLM
-from router.features import of_conversation
-from router.policy import decide
-from router.score import Scorer
-from router.terms import Observation
+from core.settings.load import load
+from deployments.gateway.dispatch import make_plan
+from router.policy.policy import decide
+from router.policy.terms import Observation
+from router.score.conversation import read
+from router.score.features import of_conversation
+from router.score.model import Scorer
 from tests.docs import pages
+from text.embed import MiniLM
 
 MAKEFILE = pages.text("Makefile")
 TARGETS = {
@@ -73,7 +73,7 @@ def test_every_python_module_that_is_run_exists(words: list[str]):
 
 def test_every_subcommand_is_in_the_readme_and_none_that_is_gone():
     in_code = set(subcommands(typer.main.get_command(app)))
-    assert set(pages.rows("README.md", "command")) == in_code
+    assert set(pages.rows("docs/cli.md", "command")) == in_code
 
 
 def test_the_readme_names_every_make_target_of_its_two_commands():
@@ -87,7 +87,11 @@ def test_the_questions_of_the_readme_go_where_it_says():
     scorer, embedder = Scorer.load(pages.ROOT / settings.router.weights), MiniLM.installed()
     policy = make_plan(settings, scorer).main
     asked = [
-        read([{"role": "user", "content": words[1]}]) for words in HANSOM if words[:1] == ["ask"]
+        read([{"role": "user", "content": words[2]}])
+        for block in pages.blocks("sh")
+        if block.page == pages.ROOT / "README.md"
+        for words in map(shlex.split, pages.lines(block))
+        if words[:2] == ["hansom", "ask"]
     ]
     went = [
         decide(

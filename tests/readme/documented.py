@@ -61,7 +61,7 @@ def _matches(words: str, pattern: str) -> bool:
 
 
 def groups() -> Iterator[Group]:
-    """What is run of each block, and each program of the README's table that no block runs."""
+    """What each block runs, and each command of the table in docs/cli.md that no block runs."""
     ran: list[str] = []
     for block in shell_blocks():
         commands = tuple(one for one in lines(block) if not_run(one) is None)
@@ -70,9 +70,9 @@ def groups() -> Iterator[Group]:
             yield Group(block.name, commands)
     for block in pages.blocks("python"):
         yield Group(block.name, (f"python -c {shlex.quote(block.text)}",))
-    for name in pages.rows("README.md", "command"):
+    for name in pages.rows("docs/cli.md", "command"):
         if not any(one == name or one.startswith(f"{name} ") for one in (*ran, *_served())):
-            yield Group(f"README.md table: {name}", (name,))
+            yield Group(f"docs/cli.md table: {name}", (name,))
 
 
 def _served() -> list[str]:
@@ -84,7 +84,7 @@ def _served() -> list[str]:
 def subcommand(command: str) -> str:
     """`hansom plan replay` of a command line."""
     words = shlex.split(command)
-    known = pages.rows("README.md", "command")
+    known = pages.rows("docs/cli.md", "command")
     return max((" ".join(words[:n]) for n in (2, 3) if " ".join(words[:n]) in known), key=len)
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import yaml
 
-from ledger.sql_store import SqlStore, sqlite_url
+from ledger.path.sql_store import SqlStore, sqlite_url
 from tests.deployments.serving import Serving, simulated
 from tests.docs import pages
 from tests.ledger.lines import line
