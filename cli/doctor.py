@@ -18,7 +18,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -27,6 +26,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from autoscale.capacity.fit import GIB_BYTES, fit, model_bytes, sizable
+from cli.doctor_check import Check
+from cli.doctor_cpu import check_cpu_instructions, check_cpu_libraries
 from cli.doctor_net import free_port, ping_redis
 from cli.doctor_weights import prepared_bytes
 from cli.tables import show_table
@@ -34,7 +35,7 @@ from core.errors import HansomError
 from core.settings.load import Accelerator, PathSource, Settings, Tier, VllmEngine
 from deployments.machine import environment
 
-PYTHON = (3, 11)
+PYTHON = ((3, 11), (3, 13))  # the oldest and the newest that the pinned requirements are for
 BASE_MEMORY_GIB = 3.0  # Ray's own processes, the gateway, the router and the ledger
 CPU_ENGINE_MEMORY_GIB = 1.5  # vLLM's process on a CPU, besides weights and KV cache
 CPU_KV_GIB = 4.0  # a guess where the settings leave it to vLLM
@@ -42,16 +43,6 @@ SPARE_DISK_GIB = 2.0  # ledger, logs and Ray's object store files
 GPU_QUERY_TIMEOUT_S = 20
 REDIS_TIMEOUT_S = 2.0
 REPLICA_PORTS = range(30_000, 31_001)  # where Ray Serve gives each replica its own HTTP port
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One finding; `advice` is empty when there is nothing to do."""
-
-    name: str
-    ok: bool | None
-    found: str
-    advice: str = ""
 
 
 def run_checks(settings: Settings, home: Path) -> tuple[Check, ...]:
@@ -65,6 +56,7 @@ def run_checks(settings: Settings, home: Path) -> tuple[Check, ...]:
         check_haproxy(),
         check_open_files(),
         check_cpu_libraries(settings),
+        check_cpu_instructions(settings),
         check_redis(settings.cache.redis_url),
         check_gpus(settings.tiers),
         *(check_weights(tier, home) for tier in settings.tiers if tier.engine.kind == "vllm"),
@@ -101,11 +93,12 @@ def table(checks: Sequence[Check]) -> Table:
 
 
 def check_python() -> Check:
-    """The one Python version that the pinned requirements are for."""
-    wanted = ".".join(str(part) for part in PYTHON)
+    """A Python version that the pinned requirements are for."""
+    oldest, newest = PYTHON
     found = platform.python_version()
-    if sys.version_info[:2] == PYTHON:
+    if oldest <= sys.version_info[:2] <= newest:
         return Check("python", True, found)
+    wanted = "{}.{} to {}.{}".format(*oldest, *newest)
     return Check("python", False, found, f"install Python {wanted} and make the environment anew")
 
 
@@ -178,16 +171,6 @@ def check_open_files() -> Check:
         found, _, advice = str(error).partition(": ")
         return Check("open files", False, found, advice)
     return Check("open files", True, "no limit" if hard < 0 else f"{hard:,} a process")
-
-
-def check_cpu_libraries(settings: Settings) -> Check:
-    """What vLLM's CPU build needs of the system."""
-    try:
-        environment.cpu_libraries(settings)
-    except HansomError as error:
-        found, _, advice = str(error).partition(": ")
-        return Check("libraries", False, found, advice)
-    return Check("libraries", True, "all that the engines need")
 
 
 def check_redis(url: str | None) -> Check:

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -291,10 +292,11 @@ def test_too_few_open_files_are_told_with_what_to_raise(monkeypatch):
     assert "HAProxy needs" in check.found and "ulimit" in check.advice
 
 
-def test_a_library_that_vllm_lacks_is_told_with_its_package(monkeypatch):
-    monkeypatch.setattr(environment, "NUMA", "libnone.so.1")
-    assert doctor.check_cpu_libraries(GPU).ok is True  # the CUDA build does without
-    laptop = load(ROOT / "config" / "laptop.yaml")
-    check = doctor.check_cpu_libraries(laptop)
-    assert check.ok is False
-    assert "libnone.so.1" in check.found and "libnuma1" in check.advice
+@pytest.mark.parametrize(
+    ("version", "ok"),
+    [((3, 10), False), ((3, 11), True), ((3, 12), True), ((3, 13), True), ((3, 14), False)],
+)
+def test_every_python_that_make_takes_passes(monkeypatch, version, ok):
+    monkeypatch.setattr(sys, "version_info", (*version, 0, "final", 0))
+    check = doctor.check_python()
+    assert check.ok is ok and ("3.11 to 3.13" in check.advice) is not ok
