@@ -1,4 +1,4 @@
-"""Which limits a call has, and what a check of them comes to.
+"""Choose a call's limits, and read the result of their check.
 
 Promises: pure; a call is refused iff for one of its hard limits spent + reserved + its own worst
 case is above the limit; a refusal says which limit, how much of it is gone, and when it resets.
@@ -185,7 +185,7 @@ def applicable(settings: AccountsSettings, payer: Payer) -> tuple[Limit, ...]:
 
 
 def is_without_key(settings: AccountsSettings, payer: Payer) -> bool:
-    """Whether nobody named this tenant: its counters may be forgotten after their windows."""
+    """Whether no setting and no key names this tenant: its counters expire with their windows."""
     return payer.record is None and payer.tenant not in settings.tenants
 
 

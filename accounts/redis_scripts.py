@@ -96,7 +96,7 @@ return answer
 )
 
 # now ms (0: Redis's), id, step's number, last (1: nothing is held any more), remember ms,
-# micro-USD, tokens -> 1 counted, 0 counted before, -1 nobody knows the reservation
+# micro-USD, tokens -> 1 counted, 0 counted before, -1 the reservation is unknown
 SETTLE = (
     _COMMON
     + """

@@ -162,7 +162,7 @@ class RedisAccounts:
         return sorted(found, key=lambda key: (key.created_s, key.id))
 
     async def change_key(self, before: Key | None, after: Key) -> bool:
-        """Write `after` in the place of `before`; False when somebody else was faster."""
+        """Replace `before` by `after`; False when another process changed it first."""
         old = {one.sha256 for one in before.secrets} if before else set[str]()
         new = {one.sha256 for one in after.secrets}
         was = before.to_bytes() if before else b""

@@ -1,6 +1,6 @@
-"""Accounts at the gateway: who pays, a place for each request, and what it came to.
+"""Accounts at the gateway: identify the payer, reserve the worst case, settle what was used.
 
-Promises: a request of somebody without limits, whose key is in memory, asks Redis nothing; one with
+Promises: a request without limits, whose key is in memory, asks Redis nothing; one with
 limits asks once before it is served, and is settled behind it. A reservation is held until the
 request is over and every attempt that it began is written down, so that what is still unknown stays
 reserved; so it is for the check of a semantic hit, which outlives its request, and made once more
@@ -140,7 +140,7 @@ class Accounts:
             made = await self._made(asked)
         except Away as error:
             made = self._unchecked(asked, error)
-        except BaseException:  # nobody will settle what may have been made
+        except BaseException:  # what may have been reserved must be given back
             self._settler.add(Settling(asked.tenant, asked.id, 1, Amount(), True))
             raise
         if made.refusal is not None:

@@ -127,7 +127,7 @@ def output_cap(settings: Settings, tier: Tier, prompt: int) -> int | None:
 
 
 def default_tokens(call: Call, tier: Tier) -> int | None:
-    """What a choice has at most when nobody says anything, where the engine itself bounds it."""
+    """The output limit of a choice without `max_tokens`, where the engine itself has one."""
     if isinstance(tier.engine, SimulatedEngine):
         return tier.engine.output_tokens
     return _COMPLETION_TOKENS if call.endpoint is Endpoint.COMPLETION else None

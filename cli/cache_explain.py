@@ -185,7 +185,7 @@ class _Look:
         return await self._decided(told, found, explored, store)
 
     async def _found(self, recorder: _Recorder) -> tuple[Lookup, bool]:
-        """What the live look-up comes to, and whether it sometimes asks the model all the same."""
+        """The live look-up's result, and whether it sometimes asks the model all the same."""
 
         def embed(text: str) -> NDArray[np.float32]:
             row: NDArray[np.float32] = self._embedder.embed([text])[0]

@@ -59,7 +59,7 @@ def owner_of(settings: Settings, tenant: str, team: str = "", key: str = "") -> 
 def own_hash(settings: Settings, tenant: str | None, team: str) -> str | None:
     """The hash of a tenant's own keys, None without a tenant.
 
-    Wrong usage where answers are shared among all: nobody has any of their own.
+    Wrong usage where answers are shared among all: no tenant has answers of its own.
     """
     if tenant is None:
         if team:

@@ -205,7 +205,9 @@ def _found(keys: Sequence[Key], which: str) -> Key:
 
 async def _changed(store: RedisAccounts, before: Key | None, after: Key) -> None:
     if not await store.change_key(before, after):
-        raise HansomError(f"Somebody else changed {after.id} at this moment. Look, and try again.")
+        raise HansomError(
+            f"Another process changed {after.id} at this moment. Look, and try again."
+        )
 
 
 def _with(settings: Settings, work: Callable[[RedisAccounts], Awaitable[Result]]) -> Result:

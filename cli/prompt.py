@@ -21,5 +21,5 @@ def confirm(question: str) -> None:
     Raises `typer.Abort` for a no, and `UsageError` where no person can be asked.
     """
     if not sys.stdin.isatty():
-        raise UsageError(f"--yes: must be given where nobody can be asked. {question}")
+        raise UsageError(f"--yes: must be given where no terminal can be asked. {question}")
     typer.confirm(question, abort=True, err=True)

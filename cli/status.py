@@ -27,7 +27,7 @@ _NO_LEDGER = "lines wait in Redis until it drains again"
 
 @dataclass(frozen=True, slots=True)
 class TierStatus:
-    """One tier: `wanted` replicas is None where nobody here knows the number."""
+    """One tier: `wanted` replicas is None where the number is unknown."""
 
     name: str
     running: int

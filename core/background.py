@@ -21,4 +21,4 @@ async def end(tasks: Iterable[asyncio.Future[Any]]) -> None:
         await asyncio.wait(left, timeout=AGAIN_S)
     for task in known:
         if not task.cancelled():
-            task.exception()  # told to nobody, and so asyncio need not complain
+            task.exception()  # mark it as retrieved; otherwise asyncio logs it

@@ -170,7 +170,7 @@ class SettingsError(HansomError):
 
 
 class UnreadableFile(SettingsError):
-    """A file that somebody named is missing, a folder, empty, not text or forbidden."""
+    """A named file is missing, a folder, empty, not text or forbidden."""
 
     def __init__(self, message: str) -> None:
         HansomError.__init__(self, message)

@@ -1,4 +1,4 @@
-"""The ledger's line: what one attempt of one request took, cost and came to.
+"""The ledger's line: what one attempt of one request took, its cost and its outcome.
 
 Promised: a line is written once and never changed; (`call_id`, `attempt`) is its identity, so
 that delivering it twice is harmless. Money is integer micro-USD.

@@ -114,7 +114,7 @@ class Metrics:
         )
         self.trace_spans = self._counter(
             "hansom_trace_spans",
-            "Spans by what became of them: sent, failed (nobody took them), dropped (queue full).",
+            "Spans by outcome: sent, failed (the collector refused them), dropped (queue full).",
             "result",
         )
         self.refusals = self._counter(

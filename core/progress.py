@@ -1,4 +1,4 @@
-"""A `Progress` for where nobody watches."""
+"""A `Progress` that shows nothing."""
 
 
 class SilentProgress:

@@ -66,7 +66,7 @@ class LocalCluster:
 
     @property
     def redis_pid(self) -> int | None:
-        """The embedded Redis's process, None when Redis is somebody else's."""
+        """The embedded Redis's process, None when the settings name another Redis."""
         return self._redis.pid if self._redis else None
 
     def expect(self, weights: Mapping[str, Future[Path]]) -> None:
@@ -128,7 +128,7 @@ class LocalCluster:
             namespace="hansom",
             _temp_dir=str(self._scratch),
         )
-        # Ray takes SIGTERM from whoever starts it, and aborts on it: nothing would be stopped.
+        # Ray inherits SIGTERM's handling and aborts on it, so that nothing would be stopped.
         for number, handler in handlers.items():
             signal.signal(number, handler)
         server = self._settings.server

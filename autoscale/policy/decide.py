@@ -129,7 +129,7 @@ def _wish(scene: _Scene) -> WantedReplicas:
 def _woken(scene: _Scene) -> WantedReplicas:
     seen = scene.seen
     if not (seen.held or seen.held_tokens or seen.arrived):
-        return WantedReplicas(0, ScalingCode.ASLEEP, "nobody asks for it")
+        return WantedReplicas(0, ScalingCode.ASLEEP, "no calls")
     calls = f"{max(seen.held, seen.arrived):.0f} calls came while it was asleep"
     return WantedReplicas(max(1, scene.need), ScalingCode.WAKE, f"{calls}; {scene.terms.words}")
 
@@ -181,9 +181,7 @@ def _down(scene: _Scene, keep: int) -> WantedReplicas:
     fewer = max(keep, target - max(1, math.floor(target * scaling.down_step_ratio)))
     if fewer == 0:
         idle_s = seen.now_s - scene.memory.busy_s
-        return WantedReplicas(
-            0, ScalingCode.IDLE, f"nobody asked for it in the last {idle_s:.0f} s"
-        )
+        return WantedReplicas(0, ScalingCode.IDLE, f"no calls in the last {idle_s:.0f} s")
     return WantedReplicas(
         fewer, ScalingCode.SPARE, f"{words}; {keep} are enough by the last {scene.hold_s:.0f} s"
     )

@@ -221,7 +221,7 @@ def _batch(
 def _backlog(
     seen: Summary, memory: PolicyMemory, costs: Costs, scaling: Scaling, profile: EngineProfile
 ) -> float:
-    """With no replica ready, whoever waits does so until one has started; more do not help that."""
+    """With no replica ready, calls wait until one has started; more replicas do not help."""
     tokens = seen.waiting_tokens + seen.held_tokens
     if seen.ready:
         soon_s = TTFT_SHARE * scaling.slo.ttft_s * seen.ready

@@ -59,7 +59,7 @@ class Summary:
 
     @property
     def idle(self) -> bool:
-        """Whether nobody wants anything of the tier."""
+        """Whether the tier has no calls."""
         return not (self.arrived or self.held or self.held_tokens or self.ongoing
                     or self.waiting_tokens or self.batch_waiting_tokens)  # fmt: skip
 

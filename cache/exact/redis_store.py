@@ -12,7 +12,7 @@ from redis.exceptions import ResponseError
 from cache.admin.redis_facts import RedisFacts
 from core.redis_client import connect_pool
 
-# A vector set that nobody makes.
+# A vector set that never exists.
 _NO_SET = "hansom:none"
 
 

@@ -78,13 +78,13 @@ class Flights:
         await self._wire.close()
 
     async def _fly(self, flight: "_Flight") -> None:
-        """Fly, and let nobody wait for a flight that is no more."""
+        """Run the flight, and leave no caller waiting when it ends."""
         try:
             await flight.fly()
         except Exception as error:
             event(log, "flight_crashed", error=repr(error))
         finally:
-            # Nothing is awaited between a flight's end and this, so nobody can sit down in between.
+            # Nothing is awaited between a flight's end and this: no caller can join in between.
             del self._flights[flight.key]
             leg = flight.cabin.leg
             if leg.landing is None and leg.error is None:
@@ -104,7 +104,7 @@ class _Flight:
         self._given_up = ""
 
     async def fly(self) -> None:
-        """Leg after leg, until one lands or nobody is aboard."""
+        """Run generations until one completes or no caller is left."""
         while self.cabin.aboard:
             callers = max(1, len(self.cabin.aboard))
             place = await self._wire.join(self.key, new_id(), self._process, callers)

@@ -1,4 +1,4 @@
-"""Leading a flight: one generation, written to Redis for whoever follows.
+"""Lead a flight: write one generation to Redis for its followers.
 
 Promised: the callers of this process get events at once and wait for Redis only at the end, for
 the bill. Events go to Redis in the order in which they came, the first at once, later ones
@@ -124,7 +124,7 @@ class Leading:
             await self._wire.end(self._key, self._token, self._at, said)
 
     async def _write_on(self) -> None:
-        """Write, renew and count until nobody is aboard."""
+        """Write, renew and count until no caller is left."""
         loop, changed = asyncio.get_running_loop(), self._cabin.changed
         renew_s = loop.time() + self._wire.timing.lease_s / 3
         while True:

@@ -38,7 +38,7 @@ class FlightGeneration:
     """One generation as it comes in.
 
     It is open while none of `landing`, `error` and `broken` is set. A broken one is followed by
-    another leg, or by an error when nobody can generate any more.
+    another leg, or by an error when no caller can generate any more.
     """
 
     __slots__ = ("blocks", "broken", "decision", "error", "landing")

@@ -24,7 +24,7 @@ _OF_SELF = re.compile(
     re.IGNORECASE,
 )
 _CONTRACTED = re.compile(r"\b(i|you|he|she|we|they)'(?:m|d|ll|ve|re|s)\b")
-# Said to the model before the request itself, or of nobody in particular.
+# Addressed to the model before the request itself, or to no one in particular.
 _ASKING = re.compile(
     r"\b(?:(?:can|could|would|will) you (?:please )?(?=tell|show|give|explain|help|describe|list|"
     r"summari[sz]e|translate|provide|define|convert|calculate|recommend|suggest|name|write)"

@@ -23,7 +23,7 @@ class DoubtfulEntry:
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """What a look-up came to: an entry that may serve, or none; `reason` is a metric's label.
+    """The result of a look-up: an entry that may serve, or none; `reason` is a metric's label.
 
     `confidence` in [0, 1] is the probability that decided; `cosine` the entry's. `doubt` is there
     only if it was asked for.

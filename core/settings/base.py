@@ -14,7 +14,7 @@ class Frozen(BaseModel):
 class Replicas(Frozen):
     """How many replicas a tier may have; with two different bounds it scales between them.
 
-    With a `min` of 0 it is stopped while nobody asks for it.
+    With a `min` of 0 it is stopped while it has no calls.
     """
 
     min: int = Field(1, ge=0)

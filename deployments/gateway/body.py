@@ -1,4 +1,4 @@
-"""The body of one request: from the bytes and headers that came to a JSON value.
+"""Read the body of a request: from bytes and headers to a JSON value.
 
 Promises:
 - Only JSON is read. A web page can send JSON to another origin only after a preflight, which

@@ -152,7 +152,7 @@ class Dispatcher:
             needs=needs_of(call.endpoint, call.body),
             capabilities=self._capabilities.now() if self._capabilities else {},
         )
-        # Where one tier is left nobody is asked which it shall be.
+        # Where one tier is left, no score is needed.
         free = needs_score(observation, policy) and call.risk is not Risk.HIGH
         if free and self._plan.needs_score(policy, shadows):
             score = await self._score(call, messages)

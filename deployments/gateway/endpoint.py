@@ -81,7 +81,7 @@ class GuardedRoute:
                 caller.close()
                 self._admission.leave(batch=batch)
         except ClientLeft:
-            pass  # there is nobody to answer
+            pass  # the client has left
         except asyncio.CancelledError:
             if not caller.absorb_cancel():
                 raise

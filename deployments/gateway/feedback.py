@@ -60,7 +60,7 @@ class Feedback(GuardedRoute):
         hit = self._semantic is not None and await self._semantic.feedback(
             who, body.request_id, body.right
         )
-        # What a hit was worth says nothing of the tier that answered somebody else.
+        # The quality of a hit says nothing of the tier that answered another request.
         if not hit and not await self._taken(who, body.request_id, head, body.right):
             raise UnknownRequest(
                 f"No request {body.request_id!r} of yours was scored lately: feedback is for "

@@ -59,7 +59,7 @@ async def _beats(task: asyncio.Task[Reply], every_s: float) -> AsyncGenerator[by
 
 
 async def _end(task: asyncio.Task[Reply]) -> None:
-    """Cancel what still runs, and close a reply that nobody took."""
+    """Cancel what still runs, and close a reply that was not sent."""
     if not task.done():
         task.cancel()
         await asyncio.wait({task})

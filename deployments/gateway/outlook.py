@@ -1,4 +1,4 @@
-"""What the scaling policies last decided, for whoever did not decide it: router, metrics, people.
+"""Read what the scaling policies last decided, for routing, metrics and `/scaling`.
 
 Records come from the shelf on which the policies put them (`autoscale.live.record_store`).
 Promises: asking never raises and never blocks the event loop; a record that is missing or broken is

@@ -114,7 +114,7 @@ class Alerts:
         found = readings(figures, settings.rules, self._budgets)
         after = step(before, found, hold_s(settings.rules), settings.clear, now_s)
         if settings.webhook_url is None:
-            # Nobody is ever told: a resolved alert would stand for ever.
+            # Without a webhook nothing is delivered: a resolved alert would stay for ever.
             after = [standing for standing in after if standing.phase is not Phase.RESOLVED]
         if after != before:
             self._save(after)  # before it is told, so that a crash in between tells it again

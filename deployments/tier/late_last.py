@@ -85,7 +85,7 @@ class LateLast:
         heap = self._late if found in self._late else self._timely
         if heap[0] is found:
             heappop(heap)
-        else:  # somebody came in between
+        else:  # another request came in between
             heap.remove(found)
             heapify(heap)
         return found[-1]

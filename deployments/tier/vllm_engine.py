@@ -109,7 +109,7 @@ class Vllm:
         for state in states:
             self._began(state)
         batch = [state for state in states if self._batch(state)]
-        # Those that wait are of the batch lane first: nobody waits behind them.
+        # Waiting requests count for the batch lane first: no other request waits behind them.
         waiting = min(open_ - running, sum(state.is_prefilling for state in batch))
         queue = Queue(
             running=running,

@@ -21,7 +21,7 @@ _HOUR_S = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Spend:
-    """What one tenant's requests came to in a window."""
+    """The figures of one tenant's requests in a window."""
 
     tenant: str
     requests: int

@@ -64,7 +64,7 @@ class RuleReading:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """What somebody is told. `since_s` (wall time) is when it began to fire; see `AlertState`."""
+    """The content of a notice. `since_s` (wall time) is when it began to fire; see `AlertState`."""
 
     rule: Rule
     subject: str
@@ -135,7 +135,7 @@ def due(standings: Iterable[AlertState], repeat_s: float, now_s: float) -> list[
 def told(
     standings: Iterable[AlertState], notices: Sequence[AlertState], now_s: float
 ) -> list[AlertState]:
-    """After `notices` reached somebody: firing ones remember when, resolved ones are forgotten."""
+    """Note that `notices` were delivered: firing alerts store when, resolved ones are removed."""
     keys = {notice.key for notice in notices}
     return [
         replace(standing, told_s=now_s) if standing.key in keys else standing
@@ -155,7 +155,7 @@ def _advance(
     if standing is not None and standing.phase is Phase.FIRING:
         return _while_firing(standing, reading, level >= clear, for_s, now_s)
     if reading is None or level < 1:
-        # A resolved one waits until somebody was told of it.
+        # A resolved alert stays until its notice was delivered.
         resolved = standing is not None and standing.phase is Phase.RESOLVED
         return standing if resolved else None
     if standing is None:

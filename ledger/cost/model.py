@@ -135,7 +135,7 @@ class PartCost:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a workload comes to."""
+    """The cost of a workload."""
 
     requests_per_day: Fraction
     parts: tuple[PartCost, ...]

@@ -154,5 +154,5 @@ class StreamReader:
 
 
 def _client(url: str) -> Redis:
-    """No retry by the client: whoever calls knows what a failure means, and when to try again."""
+    """The client does not retry: its caller knows what a failure means and when to try again."""
     return connect(url, socket_timeout=None)

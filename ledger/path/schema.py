@@ -131,7 +131,7 @@ def _unversioned(connection: Connection) -> str | None:
 
 @contextmanager
 def _alone(engine: Engine) -> Iterator[Connection]:
-    """A transaction that nobody else migrates beside; waits `LOCK_WAIT_S` on SQLite."""
+    """A transaction that excludes other migrations; waits `LOCK_WAIT_S` on SQLite."""
     if engine.dialect.name != "sqlite":
         with engine.begin() as connection:
             connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))

@@ -121,7 +121,7 @@ class Spool:
         return None
 
     def _remove(self, file: _File) -> None:
-        """Unlink while the lock is held, so that nobody adopts what is going."""
+        """Unlink while the lock is held, so that no other process adopts the file."""
         file.path.unlink(missing_ok=True)
         os.close(file.fd)
         if self._own is file:

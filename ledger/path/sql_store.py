@@ -156,7 +156,7 @@ def _engine(url: URL) -> Engine:
 
 
 def _to_wal(connection: sqlite3.Connection) -> None:
-    """SQLite itself waits for nobody here: two that open a new file at once would stop one."""
+    """SQLite does not wait here: of two processes that open a new file at once, one would fail."""
     give_up_s = time.monotonic() + schema.LOCK_WAIT_S
     while True:
         try:

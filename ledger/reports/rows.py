@@ -1,4 +1,4 @@
-"""A report's rows: what the requests of one group took, cost and came to.
+"""A report's rows: what the requests of one group took, their cost and their outcomes.
 
 Promises: pure; every share and the cost per successful answer follow from the counts of the row.
 The cost of a group is that of all attempts of its requests: retries, escalations, failed and

@@ -85,7 +85,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        """Parse; bytes that nobody asked for end the connection."""
+        """Parse; unexpected bytes end the connection."""
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
@@ -103,7 +103,7 @@ class Connection(asyncio.Protocol):
     # What the parser tells.
 
     def on_message_begin(self) -> None:
-        """An answer, or bytes that nobody asked for: those must never be another's answer."""
+        """An answer, or unexpected bytes, which must never become another request's answer."""
         if self._hearing is None:
             raise ReplicaGone("spoke without being asked")
 

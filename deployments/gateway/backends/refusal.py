@@ -1,4 +1,4 @@
-"""An engine's error status as one of ours: whether another replica, another tier or nobody helps.
+"""Map an engine's error to one of ours, and say whether another replica or tier may help.
 
 Promises: the kind of an error is known by its status, its `code` and `param`, and by what the
 engine says that it can do; never by its words, which are passed on.

@@ -47,7 +47,7 @@ Running = Callable[[], list[Replica]]
 
 
 class ServeReplicas:
-    """The `Running` of a tier in a Serve cluster; asks nobody, Serve tells every handle."""
+    """The `Running` of a tier in a Serve cluster, from what Serve sends to each handle."""
 
     def __init__(self, tier: str) -> None:
         self._handle = handle_of(ENGINE_DEPLOYMENT, tier_app(tier))

@@ -78,7 +78,7 @@ class WakeQueue:
         await asyncio.shield(self._turn)
 
     async def close(self) -> None:
-        """Stop; whoever still waits has its own deadline."""
+        """Stop; calls that still wait have their own deadlines."""
         tasks = [task for task in (self._nudging, self._running) if task is not None]
         for task in tasks:
             task.cancel()
@@ -105,7 +105,7 @@ class WakeQueue:
                         await asyncio.to_thread(self._shelf.delete, self._key)
 
     async def _tell(self) -> None:
-        """Note the held calls when they change, and kick when nobody answers."""
+        """Write the held calls when they change, and wake Serve when no policy answers."""
         loop = asyncio.get_running_loop()
         begun_s, noted_s, kicking = loop.time(), float("-inf"), None
         try:
@@ -135,5 +135,5 @@ class WakeQueue:
         try:
             record = orjson.loads(self._shelf.get(record_key(self._tier)) or b"{}")
             return int(record["wanted"]["replicas"]) > 0
-        except Exception:  # no record, no shelf: nobody answers
+        except Exception:  # no record and no store: no policy answers
             return False

@@ -92,7 +92,7 @@ class Checks:
         return True
 
     async def settled(self) -> None:
-        """Wait for what nobody waits for: entries, checks, counts."""
+        """Wait for background work: entries, checks, counts."""
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
@@ -166,7 +166,7 @@ class Checks:
             )  # fmt: skip
 
     async def tell(self, method: Any, *given: object) -> Any:
-        """Ask the router something that nobody waits for; None when it is away."""
+        """Ask the router in the background; None when it is away."""
         try:
             async with asyncio.timeout(_PATIENCE_S):
                 return await method.remote(*given)

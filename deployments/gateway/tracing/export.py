@@ -61,7 +61,7 @@ class Counted(SpanExporter):
         return result
 
     def lost(self, why: str, spans: int) -> None:
-        """Count spans that nobody will see."""
+        """Count spans that were not sent."""
         self._metrics.trace_spans.labels(why).inc(spans)
         self._lost += spans
         now_s = time.monotonic()

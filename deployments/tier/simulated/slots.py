@@ -24,7 +24,7 @@ class EngineSlots:
 
     async def acquire(self, priority: int = 0) -> None:
         """Take a place."""
-        if self._free:  # then nobody waits
+        if self._free:  # then no request waits
             self._free -= 1
             return
         turn = asyncio.get_running_loop().create_future()
