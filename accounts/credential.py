@@ -1,4 +1,4 @@
-"""The credential of one request: which headers may carry it, and when it cannot be read.
+"""Read a request's credential from the headers that may carry it.
 
 Promises:
 - The same secret is the same credential, whichever header carries it.

@@ -1,4 +1,4 @@
-"""The records of virtual keys, as a gateway remembers them.
+"""Cache the records of virtual keys in a gateway.
 
 Promises: a record is taken from memory for `LAST_S` at most while Redis answers, so a revoked key
 is refused by every gateway within that time; a key in use is read again before then, beside the

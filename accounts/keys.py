@@ -1,4 +1,4 @@
-"""Virtual keys: secrets that name who pays, and the record that a secret stands for.
+"""Virtual keys: secrets that name a payer, and the records behind them.
 
 Promises: a secret has 256 bits from the system's randomness and is told once, when it is made; at
 rest there is its SHA-256 only. A slow hash (argon2, bcrypt) is for words that people choose: nobody

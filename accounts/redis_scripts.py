@@ -1,4 +1,4 @@
-"""The accounts' scripts: what Redis does in one step, so that no two gateways see half of it.
+"""The Lua scripts of the accounts, each one atomic step.
 
 One tenant has four keys in one slot, and each script is given all of them:
   1 counters: a hash; of each counter `@<field>` the start of its window, `=<field>` what was spent

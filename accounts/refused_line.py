@@ -1,4 +1,4 @@
-"""The ledger line of a request that a limit refused: no engine was asked, and it cost nothing."""
+"""Make the ledger line of a request that a limit refused."""
 
 from accounts.limits import LimitRefusal
 from accounts.port import AccountedRequest

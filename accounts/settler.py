@@ -1,4 +1,4 @@
-"""Settlements on their way to Redis, behind the requests that they are of.
+"""Send settlements to Redis in the background, in batches.
 
 Promises: a step is sent at least once and counts once, in the order of its call's steps; while
 Redis is away steps wait in memory, `max_steps` of them, the oldest go first, and the loss is told.

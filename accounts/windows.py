@@ -1,4 +1,4 @@
-"""Calendar windows: when the one that holds a moment began, and when it ends.
+"""Calendar windows: find the begin and the end of the one that holds a moment.
 
 Promises: pure; in UTC, so that a reset is a moment that can be told; a week begins on Monday;
 every moment is in exactly one window of each length.

@@ -1,4 +1,4 @@
-"""The most that a call may take, so that it can be reserved before anything is known.
+"""Calculate the most that a call may take, so that it can be reserved in advance.
 
 The estimate, and why it is an upper bound:
 - A token of a byte-level vocabulary covers at least one byte of text, so a prompt has at most as

@@ -1,4 +1,4 @@
-"""Ending background tasks: cancel them, and wait until they have ended.
+"""End background tasks: cancel them and wait until they have ended.
 
 One cancellation is not enough. Python 3.11's `asyncio.wait_for` drops one that comes in the same
 turn as its result (bpo-37658, mended in 3.12), and redis-py sends every command within one: a loop

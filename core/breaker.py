@@ -1,4 +1,4 @@
-"""Asking Redis on the request's path: within a deadline, and not at all while it is away.
+"""Call Redis within a deadline, and skip it for a while after several failures.
 
 Promises: every failure is `Away`; after some in a row the next ones fail at once, apart from one
 try every `open_s`, so that an outage costs a few timeouts and not one per request.

@@ -1,4 +1,4 @@
-"""The nouns that travel through a request's life.
+"""The nouns of a request: call, decision, usage, lane.
 
 Every value here is frozen; derived facts are properties. Nothing in this module does I/O.
 Not covered: the OpenAI wire bodies (`wire.requests`) and the ledger's line (`core.ledger_line`).

@@ -1,4 +1,4 @@
-"""Every error a client can meet, with its HTTP status and OpenAI `type`.
+"""Every error that a client can get, with its HTTP status and OpenAI `type`.
 
     HansomError
     ├── BadRequest              400 invalid_request_error

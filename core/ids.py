@@ -1,4 +1,4 @@
-"""Ids that sort by the time they were made.
+"""Make ids that sort by the time they were made.
 
 A ledger that is keyed by random ids touches a page of its index for every line; with ids in order
 of time the lines of one commit lie side by side.

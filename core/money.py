@@ -1,4 +1,4 @@
-"""Money is integer micro-USD: floats drift, and a bill must be re-computable.
+"""Money in integer micro-USD, because floats drift and a bill must be re-computable.
 
 One USD is 1,000,000 micro-USD. A price of 0.15 USD per million tokens is therefore
 0.15 micro-USD per token; prices are kept as `Decimal` and rounded once, half up, per line.

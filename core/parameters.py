@@ -1,4 +1,4 @@
-"""What a generation request asks for, read once: the source of every check, bound and count.
+"""The parameters of a generation request, read once for every check, bound and count.
 
 Promises: frozen; made from a body that was validated (`wire.requests`), so that whoever validates,
 reserves, caches and counts cannot read one request in two ways.

@@ -1,4 +1,4 @@
-"""The seams: what the layers above ask of the outside world.
+"""Protocols for clocks, embedders, weights and recorders, which the layers above implement.
 
 Each Protocol has one fake in `tests/fakes.py` and a contract test that the real one passes too.
 """

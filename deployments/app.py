@@ -1,4 +1,4 @@
-"""The graph on one screen: one Serve application per part.
+"""Build the Serve applications, one for each part.
 
     clients ── HAProxy ── gateway ──┬── tier-small   (HTTP to the replica)
                                     ├── tier-large   (HTTP to the replica)

@@ -1,4 +1,4 @@
-"""The client of one request: its body, and whether it is still there.
+"""Read a request's body, and notice when its client leaves.
 
 Ray Serve can watch for clients that leave, at two tasks and a queue a request, also for answers
 that are there at once. Here the watching begins where the waiting does (`Client.watch`), so every

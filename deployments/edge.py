@@ -1,4 +1,4 @@
-"""What stands around every replica's HTTP server, outside Ray Serve's own middleware.
+"""Middleware around every replica's HTTP server, outside Ray Serve's own.
 
 Two things. A client's `x-request-id` is kept when it is valid and replaced when it is not: Serve
 echoes whatever comes, and only valid ids may reach a header, the engine or the ledger. And Serve's

@@ -1,4 +1,4 @@
-"""Hansom on one machine: Redis, a Ray cluster of its own, and the Serve applications.
+"""Run Hansom on one machine: Redis, a Ray cluster and the Serve applications.
 
 Promises: when a `LocalCluster` ends, however it does, every process that this one has started since
 the cluster was made is gone, and no other. `scratch` must be a new folder with a short path: Ray

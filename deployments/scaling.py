@@ -1,4 +1,4 @@
-"""How a tier's settings become Ray Serve's autoscaling, and by which profile its policy counts.
+"""Turn a tier's settings into Ray Serve's autoscaling, and choose its profile.
 
 Serve's own delays and factors are switched off (0 and 1): the policy has its own. Its look-back is
 short, because only the last value of each series is read.

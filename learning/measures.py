@@ -1,4 +1,4 @@
-"""How well a score routes: the measures, in plain numpy.
+"""Measure how well a score routes, in plain numpy.
 
 Promises: exact values over all n + 1 cuts; rows with equal scores are cut in every order at once
 (their mean), so a constant score is worth exactly what chance is.

@@ -1,4 +1,4 @@
-"""From raw outputs to probabilities, and from probabilities to a default cut-off.
+"""Calibrate raw outputs to probabilities, and find a default cut-off.
 
 Promises: pure numpy; both fits see only rows that the model did not train on, when the caller
 passes out-of-fold values, as `training.router.train` does.

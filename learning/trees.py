@@ -1,4 +1,4 @@
-"""Small boosted trees as arrays, evaluated with numpy.
+"""Evaluate small boosted trees, stored as arrays, with numpy.
 
 Promises: data only, no code is loaded; every tree is complete (its missing branches are filled
 with copies), so all trees of all heads descend together, one numpy step per level.

@@ -1,4 +1,4 @@
-"""The numbers and equations of a text, and whether the equations hold.
+"""Find the numbers and equations of a text, and check the equations.
 
 Promises: nothing of the text is executed; an expression is parsed and only + - * / ^, brackets and
 numbers are computed, within limits of length and size. Time grows linearly with the text, so the

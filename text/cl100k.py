@@ -1,4 +1,4 @@
-"""Read token ids of OpenAI's vocabulary cl100k_base back as text.
+"""Decode token ids of OpenAI's vocabulary cl100k_base.
 
 Clients that were written for OpenAI's embedding models send token ids in place of a text, as
 LangChain's do by default; for a model that they do not know the ids are of this vocabulary, too.

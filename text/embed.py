@@ -1,4 +1,4 @@
-"""Prompts as vectors: all-MiniLM-L6-v2 computed in int8, through ONNX Runtime.
+"""Embed prompts with all-MiniLM-L6-v2 in int8, through ONNX Runtime.
 
 Promises: one unit-length row per text, in the order given; a row depends on its own text only,
 never on its neighbours in the call; the time for one text is bounded, however long the text is.

@@ -1,4 +1,4 @@
-"""The embedder's graph, made from the published float32 weights: all-MiniLM-L6-v2 in int8.
+"""Build the embedder's int8 graph from the published float32 weights.
 
 Promises: the same weights give the same bytes; every large product is of int8 numbers, and no sum
 in it can overflow on any CPU; the rest (attention, GELU, layer norms, the mean over the tokens) is

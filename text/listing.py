@@ -1,4 +1,4 @@
-"""What a Python listing in an answer would print, as far as that is plain arithmetic.
+"""Compute what a Python listing would print, as far as it is plain arithmetic.
 
 Promises: nothing is executed; the listing is parsed, and numbers, names, + - * / // % **, a few
 functions of numbers and straight functions of the listing are computed, within limits of depth,

@@ -1,4 +1,4 @@
-"""A question and its answer, read once: numbers, sums, options, listings, and the final answer.
+"""Read a question and its answer once: numbers, sums, options, listings, final answer.
 
 Promises: both texts are read at their ends only, so time is bounded; never raises, whatever they
 are. Not covered: what of it speaks against the answer; see `router.judge.answer`.

@@ -1,4 +1,4 @@
-"""The OpenAI request bodies, as far as the gateway itself must read them.
+"""Read the OpenAI request bodies, as far as the gateway itself needs their fields.
 
 Only what routing, caching and accounting need is declared; every other field passes through to
 the engine, whose own OpenAI classes check it. What is declared is read strictly: `"8"`, `8.0` and

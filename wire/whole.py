@@ -1,4 +1,4 @@
-"""A complete answer as a stream, and a stream as a complete answer.
+"""Turn a complete answer into a stream, and a stream into a complete answer.
 
 Promised: `assemble(replay(x, include_usage=True))` is `x` in every field that OpenAI clients
 read: text, reasoning, refusal, tool calls, log-probabilities, token ids, finish reasons, usage,

@@ -1,4 +1,4 @@
-"""The constants of a step, fitted to what was measured from outside: TTFT and TPOT.
+"""Fit the constants of an engine's step to measured TTFT and TPOT.
 
 TPOT of B sequences that hold K tokens together is base_s + per_sequence_s * B + per_kv_token_s * K.
 TTFT of a prompt alone is overhead_s (the way there and back), base_s + per_sequence_s for each

@@ -1,4 +1,4 @@
-"""Times a running tier over HTTP: answers one by one, or a whole trace of arrivals.
+"""Time a running tier over HTTP: single answers, or a trace of arrivals.
 
 Promises: prompts begin differently each time and ask for no cache, so every token is computed; an
 answer has as many tokens as were asked for, where the engine knows vLLM's `ignore_eos`. A trace is

@@ -1,4 +1,4 @@
-"""The file of engine profiles: read, picked from by name, and written into by a measurement.
+"""Read and write the file of engine profiles.
 
 Promises: whatever is wrong with the file is a `SettingsError` that names each field; a name that is
 not there is a `HansomError` that says which are. `put` replaces one profile or adds it, leaves the

@@ -1,4 +1,4 @@
-"""The day that a tier is sized for, and how its highest hour moves over the days to come.
+"""Choose the day that a tier is sized for, and forecast its busiest hour.
 
 Of a trace of several days the design day is the one, of 24 h from the trace's start, with the
 highest hour of work; a shorter trace is taken whole. Work is seconds of a replica: prompt tokens by

@@ -1,4 +1,4 @@
-"""Does a tier's model fit its GPUs? Answered from the settings alone, before anything is rented.
+"""Calculate whether a tier's model fits its GPUs, from the settings alone.
 
 All figures are of one GPU and in GiB (2**30 bytes), because every GPU of a replica must hold its
 share. The arithmetic, and where it comes from:

@@ -1,4 +1,4 @@
-"""Replicas and nodes for the days to come, what they cost, and when the next GPU is needed.
+"""Plan replicas, nodes and cost of the days to come, and the day of the next GPU.
 
 A tier's load on a day is a factor of the day that it is sized for (`autoscale.capacity.design`):
 

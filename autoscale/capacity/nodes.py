@@ -1,4 +1,4 @@
-"""Which replica lands on which node type, how many nodes that takes, and what they cost.
+"""Place replicas on node types, and count the nodes and their cost.
 
 Promises: a node never holds more than it has; a fleet that grows keeps its nodes, so more replicas
 never cost less; amounts are counted in ten-thousandths, as Ray counts them, so that ten times 0.1

@@ -1,4 +1,4 @@
-"""What one replica can carry at a steady load, by each thing that ends first: a closed form.
+"""Calculate a replica's limits at a steady load, in closed form.
 
 With requests at rate r, of `i` prompt and `o` output tokens, a step of s seconds holds on average
 B = r o s sequences (Little's law) with i + o/2 tokens each, and r i s prompt tokens to prefill. Put

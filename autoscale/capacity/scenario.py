@@ -1,4 +1,4 @@
-"""Plans side by side: as things are, and what-ifs, each sized by replay.
+"""Compare plans side by side: today and what-ifs, each sized by replay.
 
 A scenario gives every tier its profile and its share of the requests. Scenarios that replay the
 same day on the same profile share one curve of replicas by load

@@ -1,4 +1,4 @@
-"""Load of the days and weeks to come, as bands: level, trend, hours of the day, days of the week.
+"""Forecast the load of days and weeks as bands: level, trend, hours and weekdays.
 
     forecast(t) = level * trend(t) * day(t) * hour(t) * product of launches that began by t
 

@@ -1,4 +1,4 @@
-"""Conformal bands: what past forecasts missed says how far the next ones may be trusted.
+"""Conformal bands: past errors bound future ones.
 
 Promises: pure; a past forecast knows the hours before it and no others. The method and its sources
 are told in `autoscale.capacity.season`.

@@ -1,4 +1,4 @@
-"""Level, trend and seasons of a history of hours; what `autoscale.capacity.season` forecasts with.
+"""Fit level, trend and seasons to a history of hours.
 
 Promises: pure; the formulas are those of `autoscale.capacity.season`. A history of zeros is fitted
 as zeros.

@@ -1,4 +1,4 @@
-"""How many replicas a trace needs: the smallest fixed fleet that keeps the SLO when it is replayed.
+"""Find the smallest fixed fleet that keeps the SLO when a trace is replayed.
 
 Promises: `smallest` is the smallest number that keeps `share` of the requests within the SLO for
 every one of `seeds`, counted with and without a warm-up: the margin for chance is that no seed may

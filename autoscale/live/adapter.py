@@ -1,4 +1,4 @@
-"""The scaling policy as Ray Serve calls it: a context in, a number of replicas out.
+"""Adapt the scaling policy to Ray Serve: a context in, a number of replicas out.
 
 Serve runs the policies of all applications one after another in its controller, every 0.1 s; one
 that raises stops all of them. So: `Adapter` promises never to raise, whatever the context, the

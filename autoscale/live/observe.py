@@ -1,4 +1,4 @@
-"""From what replicas and gateways tell to the `View` that a decision is made of.
+"""Build a decision's `View` from the reports of replicas and gateways.
 
 Each replica tells a `LoadReport` several times a second, as flat numbers with the time that it made
 them (Serve's `record_autoscaling_stats`); counts are totals since the replica began, so that a

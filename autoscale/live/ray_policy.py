@@ -1,4 +1,4 @@
-"""The scaling policy inside Ray Serve's controller, and the shelf that it shares with gateways.
+"""Run the scaling policy in Ray Serve's controller, and share records with gateways.
 
 Serve pickles this module by value into the controller and makes one `TierPolicy` for each tier; all
 else is imported there. The shelf is the key-value store of Ray's own control service, in which

@@ -1,4 +1,4 @@
-"""Where a scaling policy keeps what must outlive it, and hears of held calls: a thread beside it.
+"""Store the policy's records outside its process, and read held calls, in a thread of its own.
 
 Serve forgets a policy's state when its controller restarts or its application is deployed again,
 and the policy itself must not wait for anything. So a thread of the policy's process reads the last

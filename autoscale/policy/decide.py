@@ -1,4 +1,4 @@
-"""How many replicas a tier is to have: a pure function, run live and by the replay alike.
+"""Decide a tier's number of replicas: a pure function, run live and in replay alike.
 
 The load asks for a number (`autoscale.policy.demand`). Up: at once, by a step that is capped for
 each `up_period_s`. Down: to the most that was asked for within the hold, backlogs apart, in small

@@ -1,4 +1,4 @@
-"""How many replicas each signal asks for, and the code and the words for it.
+"""Calculate the replicas that each signal needs, with a code and words for it.
 
 With W the work that arrives, in replica-seconds per second (`autoscale.policy.work`):
 

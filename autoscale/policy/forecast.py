@@ -1,4 +1,4 @@
-"""The load of the next minutes as a floor: a level, plus a quantile of how much it was passed.
+"""Forecast the load of the next minutes: a level, plus a quantile of its past errors.
 
     floor = level + Q_q(residuals)        residual(t) = max of load in (t, t + 5 min] - level(t)
 

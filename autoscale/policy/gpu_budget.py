@@ -1,4 +1,4 @@
-"""The GPUs that all tiers may use together, granted as the tiers' policies decide.
+"""Grant GPUs that several tiers share, as their policies decide.
 
 Serve runs the policies of all tiers one after another in one process, so one `GpuBudget` in it
 holds what each tier has and wanted last. A tier is granted its share (`autoscale.policy.gpu_share`)

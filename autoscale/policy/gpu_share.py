@@ -1,4 +1,4 @@
-"""What the tiers owe one another: GPUs that are shared, and calls that another tier takes.
+"""Divide shared GPUs among tiers, and move calls to a tier that takes them.
 
 One view serves the autoscaler and the router: `outlook` makes the router's `TierSignal` of each
 tier out of the view that its scaling was decided from, and the numbers that `router.policy.terms`

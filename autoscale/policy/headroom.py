@@ -1,4 +1,4 @@
-"""How much room to keep, by the share of calls that were within the SLO.
+"""Adapt the headroom to the share of calls within the SLO.
 
 The room has a level: at 0 it is what the settings ask for, above it is more, below it is less.
 

@@ -1,4 +1,4 @@
-"""All that the scaling policy remembers between two decisions.
+"""The scaling policy's memory between two decisions.
 
 Promises: frozen; survives JSON (`dump`, `load`) without a loss; its size is bounded by constants
 and by the number of replicas in the last view, however long it runs.

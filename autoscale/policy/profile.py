@@ -1,4 +1,4 @@
-"""How fast one replica is: the constants that both the policy and the replay count with.
+"""An engine profile: the constants of a replica's speed that policy and replay use.
 
 A step of continuous batching with chunked prefill takes
 

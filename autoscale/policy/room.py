@@ -1,4 +1,4 @@
-"""The room that a decision keeps beyond the load itself, by a level that follows what calls keep.
+"""Calculate the headroom of a decision, by a level that follows SLO attainment.
 
     utilisation   1 - (1 - utilisation) * 2^level, at most twice the room
     chance        the most of W + level * max(1, sqrt(W)), for a level above 0, and the fewest

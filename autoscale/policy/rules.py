@@ -1,4 +1,4 @@
-"""What the operator set for one tier, as the policy takes it: the bounds and the settings."""
+"""The operator's bounds and settings for one tier, as the policy takes them."""
 
 from __future__ import annotations
 

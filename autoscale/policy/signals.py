@@ -1,4 +1,4 @@
-"""What a scaling decision is made of: one tier at one moment, as live and replay both tell it."""
+"""The inputs of a scaling decision: one tier at one moment."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""How many servers chance asks for: staffing by the tail of Erlang's C formula.
+"""Calculate the servers that random arrivals need, by the tail of Erlang's C formula.
 
 In an M/M/n queue with offered load a (arrivals per second times seconds of work of each), a call
 waits for longer than t seconds with probability

@@ -1,4 +1,4 @@
-"""A view, summed up and made safe: finite numbers, none negative, and what is missing said.
+"""Sum up a view and make it safe: finite, not negative, with missing values marked.
 
 Promises: never raises, whatever numbers a `View` holds. Replicas whose news are older than
 `stale_s` are taken to be like the others.

@@ -1,4 +1,4 @@
-"""From one view to the next: what the scaling policy remembers.
+"""Update the scaling policy's memory from one view to the next.
 
 Promises: pure; a clock that steps back counts as one that stood still.
 """

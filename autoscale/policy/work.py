@@ -1,4 +1,4 @@
-"""What requests cost, in seconds of one replica that is as busy as its SLO allows.
+"""Calculate the cost of requests in seconds of a replica as busy as its SLO allows.
 
 Under a steady load each step of continuous batching holds B sequences and C prompt tokens. Calls
 that take x = in / P + E[out] (b + c ctx) seconds of compute each, beside the a seconds of every

@@ -1,4 +1,4 @@
-"""Scalers to set a policy beside: Ray Serve's own, a fixed fleet, and one that knows the future.
+"""Scalers to compare with: Ray Serve's own, a fixed fleet, and one that knows the future.
 
 Promises: `RayDefault` counts as the default policy of Ray Serve 2.60 and what wraps it do
 (`ray/serve/autoscaling_policy.py`, `ray/serve/_private/autoscaling_state.py`), at the moments when

@@ -1,4 +1,4 @@
-"""Replicas of one tier as a replay moves them: continuous batching, step by step, compiled.
+"""Model a tier's replicas in a replay: continuous batching, step by step, compiled.
 
 Promises: a request waits in its replica's queue until its whole KV cache (prompt and answer) can be
 reserved in whole blocks and, while others run, its prompt leaves the watermark free. Nobody behind

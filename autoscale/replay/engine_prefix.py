@@ -1,4 +1,4 @@
-"""What a replica's prefix cache holds, as vLLM keeps one: compiled, one look for each block.
+"""Model a replica's prefix cache as vLLM keeps one; compiled, one look for each block.
 
 A block of KV cache stays where it is until its room is needed. `marks` has one number for each
 block that is in several prompts (`autoscale.replay.prefixes`), of `BLOCK_TOKENS` each; what is

@@ -1,4 +1,4 @@
-"""The order in which a replica's queue is admitted: compiled.
+"""Order the admission from a replica's queue; compiled.
 
 Promises: first come, first served, but who has waited for longer than `late_s` and
 `late_per_token_s` for each prompt token is late, and goes behind all that are not; a late one that

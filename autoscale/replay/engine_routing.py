@@ -1,4 +1,4 @@
-"""Which replica a request goes to, and the replicas moved on until then: compiled.
+"""Choose a request's replica, and run the replicas until then; compiled.
 
 A replica weighs the prompt tokens that wait there and are not cached, plus `RUNNING_TOKENS` for
 each running sequence (`TOKENS`); of these the tokens of this prompt that it has are taken off

@@ -1,4 +1,4 @@
-"""What a replay knows of its requests and replicas: records, as compiled code takes them.
+"""The state of a replay: records of requests and replicas for compiled code.
 
 Promises: plain record arrays with their fields said, no logic; `autoscale.replay.engine_model`
 moves them. Records, because compiled code passes one array for all fields: with an array for each

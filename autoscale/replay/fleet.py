@@ -1,4 +1,4 @@
-"""The replicas and nodes of a replay: who is asked for, starts, serves, drains, and is paid for.
+"""A replay's replicas and nodes: requested, starting, serving, draining, paid for.
 
 Promises: a replica has a node to itself. It starts on an idle node if there is one, else a node is
 launched, which is there after `node_start_s`; from then on the replica takes U(`cold_start_s`). A

@@ -1,4 +1,4 @@
-"""The policies that a replay sets side by side, by name.
+"""The policies that a replay compares, by name.
 
 Promises: each gets the same trace, seed, replicas and routing to begin with; `foresight` alone is
 replayed without start-up times and idle nodes.

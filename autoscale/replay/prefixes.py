@@ -1,4 +1,4 @@
-"""What prompts have in common: each is the ids of its blocks of `BLOCK_TOKENS` tokens, in order.
+"""Shared prefixes of prompts: each prompt is the ids of its blocks of `BLOCK_TOKENS` tokens.
 
 Equal ids mean equal prompts up to the end of that block, so an id always follows the same one. The
 last block of a prompt may be shorter.

@@ -1,4 +1,4 @@
-"""A trace replayed through a scaler: the very policy that runs live, on replicas that are modelled.
+"""Replay a trace through a scaler: the live policy on modelled replicas.
 
 Promises: the scaler is asked every `tick_s` with a `View` as live makes it, and nothing else; equal
 seeds give equal results. Requests that find no replica are held in order of arrival until one is

@@ -1,4 +1,4 @@
-"""What came of a replay: how many requests were within the SLO, what it cost, how it moved.
+"""The result of a replay: SLO attainment, cost, and the fleet over time.
 
 Promises: a request is within the SLO if both its TTFT and its TPOT are; one without an answer is
 not; an answer of one token has no TPOT. The TTFT allowed is `ttft_s`, plus `ttft_factor` times the

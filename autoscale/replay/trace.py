@@ -1,4 +1,4 @@
-"""Traces: when requests came, and how many tokens each had.
+"""Traces: arrival times and token counts of requests.
 
 Promises: arrivals are sorted and start at 0; token counts are 1 at least. What is wrong in a file
 is one `HansomError` that names the file and the row. Where a file has `HASH_IDS`, the ids of the

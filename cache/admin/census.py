@@ -1,4 +1,4 @@
-"""What lies in Redis for the cache, counted by owner from the names of its keys.
+"""Count what the cache stores in Redis, by owner, from the names of its keys.
 
 Promises: pure but for the caller's generator; each kind keeps a uniform sample of its keys, however
 many come (Vitter's algorithm R, doi 10.1145/3147.3165), so that their sizes can be estimated.

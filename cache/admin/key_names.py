@@ -1,4 +1,4 @@
-"""The names of the cache's keys in Redis, read back: what a key is, whose, and where it belongs.
+"""Parse the names of the cache's keys in Redis: their kind, owner and scope.
 
 Promises: pure; a name that is none of the cache's is None, not an error. The hash of an owner is
 the one that every key of theirs bears between braces.

@@ -1,4 +1,4 @@
-"""What a purge removes, apart from Redis.
+"""Decide which keys a purge removes.
 
 Promises: pure; everything that is given must hold, and what is not given selects nothing and
 refuses nothing. An answer or entry whose age cannot be read is not older than anything.

@@ -1,4 +1,4 @@
-"""The census of a Redis that is in use, and what that Redis is.
+"""Scan a Redis in use for the census, and describe that Redis.
 
 Promises: reads only; keys by SCAN in batches, sizes by MEMORY USAGE of a sample, one connection.
 Every failure is an exception of the redis client.

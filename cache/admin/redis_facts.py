@@ -1,4 +1,4 @@
-"""What must be known of a Redis before it is trusted with Hansom's data.
+"""Read the facts of a Redis that decide whether it may hold Hansom's data.
 
 Promises: pure. A Redis that may evict anything is refused, because ledger and budgets lie in it;
 one without vector sets serves everything but the semantic cache.

@@ -1,4 +1,4 @@
-"""Removing cached answers and semantic entries from a Redis that is in use.
+"""Remove cached answers and semantic entries from a Redis in use.
 
 Promises: works in batches of which each takes Redis a few milliseconds; freeing is left to its
 background thread. An entry goes together with its vector, and with the answer that it names when

@@ -1,4 +1,4 @@
-"""The error budget of a class of traffic: how strictly its hits are verified, learned from checks.
+"""The error budget of a class of traffic: adapt the level of its hits to checked outcomes.
 
 A checked hit is one that was served, drawn at random with `sampling`'s share, and generated anyway
 to be compared (`cache.semantic.compare`). Because the draw looks at no hit's outcome, the wrong

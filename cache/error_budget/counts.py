@@ -1,4 +1,4 @@
-"""Outcomes counted, and what their number proves of a share.
+"""Count outcomes, and bound the share that they prove.
 
 Promises: pure; the bounds are those of Clopper and Pearson (Biometrika 26, 1934), exact for
 independent outcomes, asked as tests: nothing is solved for. One more wrong outcome never makes a

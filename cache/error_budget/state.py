@@ -1,4 +1,4 @@
-"""A budget's state as a hash of integers, and two states' difference as increments.
+"""Store a budget's state as a hash of integers, and two states' difference as increments.
 
 Promises: pure; `from_fields(fields(state)) == state`. Fields are sums: increments from several
 gateways may be added in any order, and a settling is added as the difference that it makes, so

@@ -1,4 +1,4 @@
-"""The exact cache: the same request again gets the same answer, from Redis.
+"""The exact cache: answer an equal request from Redis.
 
 Promised: a look-up waits at most `lookup_timeout_s` for the store and a write `timeout_s`; a dead,
 slow or confused store is a miss, never an error. After a few failures in a row the store is left

@@ -1,4 +1,4 @@
-"""The exact key: which requests may share one answer.
+"""Build the exact key: a hash of every field that can change the answer.
 
 Promised: two requests get the same key only if tenant, endpoint, policy version and every field
 that can change the answer are the same; ways of writing one meaning that OpenAI clients differ in

@@ -1,4 +1,4 @@
-"""The cache's store in Redis.
+"""Store the exact cache's answers in Redis.
 
 Promised: values come back as they were put, for their time to live. Every failure is an
 exception of the redis client; the caller has the deadline and decides what a failure means.

@@ -1,4 +1,4 @@
-"""What each caller of a shared generation pays.
+"""Divide the cost of a shared generation among its callers.
 
 Promised: the shares add up to the cost to the micro-USD, no two differ by more than one, and the
 first callers pay the odd ones. With equal claims that is the method of the largest remainder.

@@ -1,4 +1,4 @@
-"""A `HansomError` over Redis, by name and fields: nothing that is read there is run."""
+"""Send a `HansomError` over Redis by its name and fields; nothing read from there is executed."""
 
 import orjson
 

@@ -1,4 +1,4 @@
-"""A flight in Redis: who leads it, who is aboard, and its events as a stream.
+"""Flights in Redis: the leader's lease, the followers and the stream of events.
 
 Promised: every step is one script, so that two processes never both hold a lease, and a leader
 that has lost its own writes nothing more. Nothing here raises but a cancellation: a Redis that is

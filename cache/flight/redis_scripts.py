@@ -1,4 +1,4 @@
-"""The scripts that Redis runs for flights; each is one atomic step.
+"""The Lua scripts of flights, each one atomic step.
 
 KEYS are the flight's hash and its stream. The hash holds `owner` (the token of the lease),
 `until` (when it runs out, Redis's own milliseconds), `start` (the stream id before the owner's

@@ -1,4 +1,4 @@
-"""Going on with a stream that broke, with another generation of the same request.
+"""Continue a broken stream with another generation of the same request.
 
 Promised: what a client gets is one answer. The part of the new generation that it was given
 before is compared with it, character by character, and left out; a generation that says anything

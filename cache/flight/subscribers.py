@@ -1,4 +1,4 @@
-"""The callers of one key in one process, and what they are given.
+"""The callers of one key in one process, and the events that each of them gets.
 
 Promised: events are kept once, whoever reads them, and a caller holds no more than how far it
 has read: it may be slow without anybody waiting and without memory. A caller is given one whole

@@ -1,4 +1,4 @@
-"""What kind of question an English prompt is: about whom, in which tense, and for what.
+"""Classify an English question: about whom, in which tense, and for what.
 
 Promises: pure and symmetric; a prompt differs in nothing from itself.
 Not covered: other languages, which `cache.language.mismatch` serves only word for word.

@@ -1,4 +1,4 @@
-"""The words of `lexicon.toml` as sets and tables, and the stem under which a word is known.
+"""Load the words of `lexicon.toml` as sets and tables, and the stems under which they are known.
 
 Promises: data only, read once; a word and its inflections share a stem, so that a list names each
 word once. Not covered: languages other than English, but for the words that tell which one a text

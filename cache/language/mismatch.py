@@ -1,4 +1,4 @@
-"""The gates a neighbour passes before it may answer: what differs, by name.
+"""Name the differences between two prompts that forbid one answer for both.
 
 Promises: pure; a prompt passes against itself; a refusal is the same both ways round; what is
 refused is refused whatever the cosine says. Gates are strict: two spellings that they do not know

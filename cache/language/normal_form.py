@@ -1,4 +1,4 @@
-"""A prompt without what never carries meaning, for texts that are one request.
+"""Reduce a prompt to its normal form: without blanks and courtesy that carry no meaning.
 
 Promises: pure. Two texts are the same only if they differ in blanks, in the case of a sentence's
 first word where that word is no name and no unit, and in courtesy at their ends that is nothing

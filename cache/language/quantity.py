@@ -1,4 +1,4 @@
-"""Numbers, units, money and dates of a text, each in one spelling.
+"""Normalise numbers, units, money and dates of a text.
 
 Promises: pure; takes a text's tokens in lower case (`cache.language.slots`). "1,000", "1000" and
 "1k" are one number; "3.1" and "3.10" are two, for they may be versions. Not covered: arithmetic:

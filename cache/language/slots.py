@@ -1,4 +1,4 @@
-"""A prompt's slots: what must be the same in two prompts for one answer to serve both.
+"""Extract a prompt's slots: what must be equal for one answer to serve two prompts.
 
 Promises: pure, and the same text gives the same slots; spellings of one value ("1,000" and "1000",
 "two" and "2", "km" and "kilometres") read the same. A slot that is read wrongly is read wrongly in

@@ -1,4 +1,4 @@
-"""How a prompt is written: letter case, marks, symbols, and letters that are not ASCII.
+"""Read how a prompt is written: letter case, marks, symbols, and letters beyond ASCII.
 
 Promises: pure and symmetric; two texts pass only if every mark that can carry meaning stands in
 both, and a word that both have is written alike in both, but for the case of a sentence's first

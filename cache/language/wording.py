@@ -1,5 +1,4 @@
-"""Whether the words of two English prompts ask the same: their order, and every word that only
-one of them has.
+"""Compare the words of two English prompts: their order, and every word of only one.
 
 Promises: pure and symmetric; a prompt passes against itself. A word that only one text has must be
 known to add nothing, or have its match in the other text; else the pair is refused, whatever the

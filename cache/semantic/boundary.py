@@ -1,4 +1,4 @@
-"""An entry's own boundary, learned from outcomes, under an error bound that the user sets.
+"""Learn an entry's own cut-off from outcomes, under an error bound that the user sets.
 
 After the description of vCache (arXiv 2502.03771): each entry keeps the cosines at which its answer
 was compared with a fresh one, fits P(same answer) over the cosine, and explores, that is, asks the

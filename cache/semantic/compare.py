@@ -1,4 +1,4 @@
-"""Whether two answers of models to nearly the same prompt say the same, as far as texts can tell.
+"""Compare two answers to nearly the same prompt, as far as their texts allow.
 
 Promises: pure, and the same both ways round; texts that are equal but for case and space are the
 same. "Different" needs a contradiction that has a name (another final answer; a number, name, date

@@ -1,4 +1,4 @@
-"""Which stored answer serves a prompt, if any, and why: the one decision of the semantic cache.
+"""Choose the stored answer that serves a prompt, if any, and say why.
 
 Promises: pure but for the verifier's memory of texts; an entry serves only past all gates; a
 neighbour alone serves on the verifier's word, and several that carry one answer on that of all

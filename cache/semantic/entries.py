@@ -1,4 +1,4 @@
-"""What the semantic cache keeps of a prompt, and the port to the entries near another.
+"""A semantic entry, and the port to the entries near a prompt.
 
 Promises: an entry survives `to_bytes` and `from_bytes` but for fractions of a second and the last
 digits of its outcomes' cosines (steps of 1/16383); foreign, cut or damaged bytes are a

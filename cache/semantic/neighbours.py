@@ -1,4 +1,4 @@
-"""What the nearest entries of a prompt say together, as numbers for the consensus trees.
+"""Describe the nearest entries of a prompt as numbers for the consensus trees.
 
 Promises: pure; the answer under judgement is the nearest entry's; entries with one answer key
 count as agreeing, whatever their texts.

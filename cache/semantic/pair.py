@@ -1,5 +1,4 @@
-"""What a verifier sees of two prompts: cosine, words that only one of them has, and what its
-tokens find in the other.
+"""Compute a verifier's features of two prompts: cosine, words of one only, and word order.
 
 Promises: pure; every feature is the same both ways round; one pair takes a few tenths of a
 millisecond once both texts are read. Token rows are worked out anew for the few candidates of a

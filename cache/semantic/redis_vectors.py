@@ -1,4 +1,4 @@
-"""Entries near a vector, in a vector set of Redis 8.
+"""Search entries near a vector in a vector set of Redis 8.
 
 Promised: every operation is one round trip and one atomic script. A vector whose entry has expired
 is no result and is removed when it is come across, by a search or by one of the few that every

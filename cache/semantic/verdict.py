@@ -1,4 +1,4 @@
-"""Which refused pair a model may be asked about, and whether its answer lets the entry serve.
+"""Choose the refused pair that a model is asked about, and read its answer.
 
 Promises:
 - Pure. A pair that another gate refuses is never asked about, nor an entry that has served wrongly.

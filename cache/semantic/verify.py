@@ -1,4 +1,4 @@
-"""The learned verifier: how likely it is that one stored answer serves a prompt, too.
+"""Estimate the probability that one stored answer serves another prompt, too.
 
 Promises: an artefact is data only (no pickle), used only if its SHA-256 is the one in its manifest
 and it was made for these features; probabilities are calibrated on pairs that the trees did not

@@ -1,4 +1,4 @@
-"""The labelled files of the semantic cache: pairs, streams and context probes.
+"""Read the labelled files of the semantic cache: pairs, streams and context probes.
 
 Promises: gzip or plain JSON lines; a file that is none of the three, or a line that lacks a field,
 is named with its line. Not covered: what the labels are worth, which the data's README tells.

@@ -1,4 +1,4 @@
-"""An examination of the semantic cache on a labelled file, at a frozen threshold.
+"""Evaluate the semantic cache on a labelled file at a frozen threshold.
 
 Promises: the shipped gates, verifier and decision, nothing tuned to the file; every wrong hit is
 listed. Pairs: one cached prompt, one query. Streams: a cold cache, inserted into on a miss.

@@ -1,4 +1,4 @@
-"""A cold cache in front of a stream: look up, serve or insert, in order.
+"""Simulate a cold cache in front of a stream: look up, serve or insert, in order.
 
 Promises: pure; what serves is decided by the same `cache.semantic.consensus.choose` that serves
 live, or by a rule that it is compared with; nearest entries are exact, by cosine. Not covered:

@@ -1,4 +1,4 @@
-"""What a labelled file of one's own says about the cut-offs, and which level to begin with.
+"""Recommend cut-offs and a level from a labelled file.
 
 Promises: nothing is trained and nothing written; each cut-off is examined by
 `cache.tuning.evaluation` as it would serve. A level is recommended only when the file proves it, by

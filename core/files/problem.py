@@ -1,4 +1,4 @@
-"""What is wrong with a file that was named, as an error in plain words."""
+"""Describe what is wrong with a named file."""
 
 from pathlib import Path
 

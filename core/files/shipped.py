@@ -1,4 +1,4 @@
-"""Files that ship with Hansom, and relative paths in settings files.
+"""Find the files that ship with Hansom, and resolve relative paths of settings files.
 
 Promises: `shipped` gives the same file in a checkout and in an installed wheel, from any folder.
 """

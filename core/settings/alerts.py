@@ -1,4 +1,4 @@
-"""The alerts' part of the settings: where they go, and when each of the seven rules fires.
+"""Settings of alerts: the webhook, and when each of the seven rules fires.
 
 Promises: every rule has a default that needs no thought before the first day, a least sample below
 which it is silent, and a switch. Without a webhook the rules are still evaluated: `hansom alerts`

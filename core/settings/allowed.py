@@ -1,4 +1,4 @@
-"""What a setting or an option may be, in plain words, from what pydantic found wrong with it.
+"""Say in plain words which values a setting or an option may have.
 
 Promises: no word of pydantic's own reaches the user, whatever the kind of error.
 """

@@ -1,4 +1,4 @@
-"""What every part of the settings is made of: frozen, and strict about unknown fields."""
+"""The base of every settings model: frozen, and strict about unknown fields."""
 
 from typing import Self
 

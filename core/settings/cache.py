@@ -1,4 +1,4 @@
-"""The cache's part of the settings, and what they come to for one request.
+"""Settings of the cache, and what they mean for one request.
 
 Promises: a wish against caching, by a tenant or by a domain, always wins; the shorter of two times
 to live holds.

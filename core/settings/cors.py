@@ -1,4 +1,4 @@
-"""Which web pages may call the endpoint: the `server.cors` part of the settings."""
+"""Settings of `server.cors`: the web pages that may call the endpoint."""
 
 from typing import Annotated
 

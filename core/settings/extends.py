@@ -1,4 +1,4 @@
-"""Settings files that build on another: `extends: laptop.yaml`.
+"""Read settings files that build on another one: `extends: laptop.yaml`.
 
 Promises: mappings are merged key by key, and anything else, lists included, is replaced as a whole;
 a chain that comes back to a file of its own is refused.

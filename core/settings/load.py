@@ -1,4 +1,4 @@
-"""The settings: one YAML file, frozen and validated once at the edge.
+"""Load the settings: one YAML file, validated once and frozen.
 
 A bad value stops the start with a `SettingsError` that names the file, the field, what was
 given and what is allowed. Nothing below `load` reads a file or the environment.

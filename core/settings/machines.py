@@ -1,4 +1,4 @@
-"""The table of machines: what a node type is made of and what an hour of it costs.
+"""The table of machines: the resources of a node type and its price per hour.
 
 Ray refuses keys of others in a cluster file, so this stands in a file of its own
 (`config/nodes.yaml`).

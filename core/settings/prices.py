@@ -1,4 +1,4 @@
-"""The price table: what each model's tokens cost, from which day on, and who says so.
+"""The price table: the price of each model's tokens, its first day and its source.
 
 Promised: a table is frozen and checked when it is read; `PriceTable.at` is pure and gives the price
 of a moment with a version that changes whenever a number does. Days are UTC.

@@ -1,4 +1,4 @@
-"""The router's part of the settings: strategies, experiments, the cascade, the memory."""
+"""Settings of the router: strategies, experiments, the cascade, the label store."""
 
 from itertools import pairwise
 from typing import Annotated, Literal, Self

@@ -1,4 +1,4 @@
-"""A tier's part of the settings that says how its replicas follow the load.
+"""Settings of a tier's scaling: how its replicas follow the load.
 
 The defaults are one fixed setting for all kinds of traffic; `docs/autoscaling.md` has what they
 reach on the traces. What the words mean in the decision is told in `autoscale.policy.decide`.

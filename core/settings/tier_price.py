@@ -1,4 +1,4 @@
-"""What a tier's `price` may be in a settings file: numbers of its own, or an entry of the table."""
+"""A tier's `price` in a settings file: its own numbers, or an entry of the price table."""
 
 from decimal import Decimal
 from typing import Annotated

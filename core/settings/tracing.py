@@ -1,4 +1,4 @@
-"""The tracing part of the settings: where spans go, and of how many requests."""
+"""Settings of tracing: the collector's address and the share of requests to trace."""
 
 from pydantic import Field
 

@@ -1,4 +1,4 @@
-"""A YAML file read into a frozen model, with every wrong field named as the file spells it.
+"""Read a YAML file into a frozen model, and name each wrong field as the file spells it.
 
 Promised: `read` returns a checked model or raises a `SettingsError` that names the file, each
 field, what was given and what is allowed.

@@ -1,4 +1,4 @@
-"""Admission: from an HTTP request to a `Call`, or a refusal that says why.
+"""Admission: turn an HTTP request into a `Call`, or refuse it with a reason.
 
 Pure apart from the in-flight counter. Not covered: who pays (`accounts.payer`), and whether they
 may (`accounts.reserve`).

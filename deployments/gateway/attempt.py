@@ -1,4 +1,4 @@
-"""One attempt at one tier: what it measures, and the ledger line it ends as.
+"""Measure one attempt at one tier, and write its ledger line.
 
 Promises: every attempt that was begun leaves exactly one line, whatever ends it: an answer, an
 error, a timeout or a client that left. Ending is synchronous and never raises, so it can stand in

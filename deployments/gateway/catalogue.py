@@ -1,4 +1,4 @@
-"""The models that `/v1/models` lists: `auto`, each tier, each tier's model, and the embedder.
+"""List the models for `/v1/models`: `auto`, tiers, their models, and the embedder.
 
 Promises: pure; each listed `id` is accepted as `model` by the routes of its kind.
 """

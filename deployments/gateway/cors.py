@@ -1,4 +1,4 @@
-"""Which web pages may call the endpoint: cross-origin rules, and pages that pose as the gateway.
+"""Apply the cross-origin rules: which web pages may call the endpoint.
 
 Promises:
 - Without `server.cors.origins` no answer has a CORS header, and a preflight allows nothing.

@@ -1,4 +1,4 @@
-"""The dispatch board as the gateway sees it: a score from the router, live tiers, a pure policy.
+"""Dispatch a call: get its score, observe the tiers, apply the pure policy.
 
 Promises: a decision always comes, within the router's deadline; when the score is late or the
 router is down the policy falls back to its rules and says so (`unscored`).

@@ -1,4 +1,4 @@
-"""The HTTP endpoint: OpenAI's routes in, OpenAI's shapes out.
+"""The HTTP endpoint: OpenAI's routes in, OpenAI's answers out.
 
 Promises: every answer and every error has the OpenAI shape (Serve adds `x-request-id`); a client
 that hangs up ends the request's work, which closes the engine's connection. No logic of the

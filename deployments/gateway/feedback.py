@@ -1,4 +1,4 @@
-"""`POST /v1/feedback`: how right an answer was, so that the router learns where it is needed.
+"""`POST /v1/feedback`: store how right an answer was, so that the router learns.
 
 Promises: a label is taken only for a request of the same caller that was scored lately; what is
 taken is told, and what is not says why. No text is sent or kept.

@@ -1,4 +1,4 @@
-"""The gateway's deployment: every real part of the request path is chosen here and nowhere else."""
+"""The gateway's deployment: put the real parts of the request path together."""
 
 import asyncio
 import hashlib

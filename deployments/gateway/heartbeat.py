@@ -1,4 +1,4 @@
-"""Streams whose first token takes long because a tier is being woken: comments until it comes.
+"""Send comments on a stream whose tier is waking, until its first token.
 
 Proxies and clients close connections on which nothing comes. So the status of such a stream is sent
 early, and server-sent comments (lines that begin with a colon, which every client passes over)

@@ -1,4 +1,4 @@
-"""The request, whole: look up, route, generate, stream, settle.
+"""Run a request: look up, route, generate, stream, settle.
 
 Its life in numbered sentences is `docs/path.md`. Promises: a failed tier falls back before the
 client has seen a byte, and never after; every attempt leaves one ledger line; nothing of a request

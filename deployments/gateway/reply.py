@@ -1,4 +1,4 @@
-"""What the pipeline hands to the HTTP layer, and the headers that explain it."""
+"""The pipeline's reply to the HTTP layer, and the headers that explain it."""
 
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""The routes without a pipeline: models, health, scaling and metrics; and what is no route.
+"""Routes without a pipeline: models, health, scaling, metrics, and unknown paths.
 
 Promises: every error has the OpenAI shape; `OPTIONS` is answered for every route.
 Not covered: the POST routes (`deployments.gateway.endpoint`), cross-origin headers

@@ -1,4 +1,4 @@
-"""One scrape for the whole cluster: the metrics of every replica of every deployment, merged.
+"""Merge the metrics of every replica of every deployment into one scrape.
 
 A `/metrics` route behind a load balancer reaches one random replica; this one asks them all. Each
 sample gets `app` and `replica` labels. A replica that does not answer within the deadline is left

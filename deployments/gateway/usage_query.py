@@ -1,4 +1,4 @@
-"""Lines of attempts that were left before their end: their tokens are the engine's own count.
+"""Ask a replica for the tokens of an attempt that was left before its end.
 
 Promises: each line is written once, with the engine's count where its replica tells it in time,
 else with what had been seen; closing writes what is still waited for.

@@ -1,4 +1,4 @@
-"""Looking at the alert rules every so often and telling a webhook, beside the ledger's drain.
+"""Evaluate the alert rules periodically, and notify a webhook.
 
 Promises: a failed look or message is logged, counted and made up for at the next turn; an alert
 is told at least once, even when the process ends in between, and not again while it fires before

@@ -1,4 +1,4 @@
-"""The ledger's deployment: drains the Redis stream into SQL, off everyone's request path.
+"""The ledger's deployment: drain the Redis stream into SQL.
 
 One replica; a second one would be harmless (each line has one identity) but useless.
 """

@@ -1,4 +1,4 @@
-"""The sweep: closes the attempts that a gateway left open when it died.
+"""Close the attempts that a dead gateway left open.
 
 Promises: each of them gets one line, `gateway_lost`, with the engine's own count of its tokens
 where a replica still has it; a sweep that is repeated, or comes after the gateway's own line,

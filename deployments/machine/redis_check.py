@@ -1,4 +1,4 @@
-"""What the Redis in use is, asked once before anything relies on it.
+"""Check the Redis in use once, before anything relies on it.
 
 Promises: a Redis that may throw away ledger lines stops the start with the reason; one that lacks
 vector sets is told in the log, and one that does not answer now is no reason to stop: it costs

@@ -1,4 +1,4 @@
-"""The Redis that `hansom serve` starts when the settings name none.
+"""Start the Redis of `hansom serve` where the settings name none.
 
 A real `redis-server` 8 from an installed package (its module is never loaded), on a unix socket
 that only this user can reach, with its data under the home folder: the cache and the ledger's

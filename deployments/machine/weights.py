@@ -1,4 +1,4 @@
-"""Model weights: from where a tier says they are to the folder that vLLM loads.
+"""Prepare model weights: from a tier's source to the folder that vLLM loads.
 
 Promises: `prepare` returns a whole folder or raises `WeightsError` with the tier and what to do.
 What was begun and not ended is never taken for whole: work goes on in a `.partial` folder that is

@@ -1,4 +1,4 @@
-"""The router's memory in Redis: what was scored lately, and what became of it.
+"""Store scored prompts and their labels in Redis.
 
 Promises: a scored prompt is kept as numbers for `keep_s`, under its tenant's name, so that no
 tenant can label another's; labels are kept in order, the newest `max_labels` of them. Whatever

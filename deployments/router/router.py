@@ -1,4 +1,4 @@
-"""The router's deployment: one embedding per prompt, then the learned score.
+"""The router's deployment: embed a prompt once, and score it.
 
 The embedding runs in a thread of its own, because a long prompt takes milliseconds in which other
 requests' scores would wait.

@@ -1,4 +1,4 @@
-"""Semantic look-ups in the router's process: its embedder, its thread, its one embedding a prompt.
+"""Search and store semantic entries in the router's process, with its embedder.
 
 Promises: a look-up ends in an entry that may serve or in a named reason why none does; what Redis
 or a text of an odd form does to it is a reason, too. A Redis without vector sets is told once, and

@@ -1,4 +1,4 @@
-"""The order of calls that wait in vLLM: those that can keep their TTFT SLO before late ones.
+"""Order vLLM's waiting calls: those that can keep their TTFT SLO before late ones.
 
 vLLM's own queue is first come, first served within a lane. Under more load than there is capacity
 for, that makes everybody late, and everybody who comes while the queue is worked off. Here a call

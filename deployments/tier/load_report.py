@@ -1,4 +1,4 @@
-"""What a replica tells the autoscaler of the last seconds, out of totals that only grow.
+"""Report a replica's load of the last seconds to the autoscaler, from growing totals.
 
 Promises: rates and waits are of the last `WINDOW_S`, from two samples of the same totals; None
 where nothing ended in them.

@@ -1,4 +1,4 @@
-"""Calls of the interactive lane that met their SLO or did not, as one replica counts them.
+"""Count a replica's interactive calls that met their SLO.
 
 Promises: each call counts once: where its first token is late, or it left too late without one, as
 missed at once; else at its end, by the time of its later tokens. Calls of the batch lane may wait

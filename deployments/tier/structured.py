@@ -1,4 +1,4 @@
-"""Structured output that no answer can satisfy, refused before it reaches the engine's core.
+"""Refuse structured output that no answer can satisfy, before the engine's core sees it.
 
 vLLM checks that a constraint can be parsed. Some that can be parsed have parts without any match:
 `{"$ref": "#"}`, a regular expression with an empty class, a rule that only calls itself. An answer

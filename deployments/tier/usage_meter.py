@@ -1,4 +1,4 @@
-"""What each request took of one engine, and what that engine can do, told to the gateways.
+"""Record each request's usage of an engine and the engine's capabilities, for the gateways.
 
 Promises: the tokens are those that the engine counted, also for a request that was aborted, plain
 or as a stream, in the form of OpenAI's `usage`: each prompt once, however many choices read it, and

@@ -1,4 +1,4 @@
-"""A real vLLM engine: `AsyncLLM` with vLLM's own OpenAI application on top.
+"""Run vLLM: `AsyncLLM` with vLLM's own OpenAI application on top.
 
 Chat templates, tools, structured output, log-probabilities, stop, seed, n and usage are vLLM's.
 Nothing here parses a request. vLLM is imported when an engine starts and not before, so that the

@@ -1,4 +1,4 @@
-"""What a started vLLM engine says of itself: what it can do, and why it refuses a prompt.
+"""Read a started vLLM engine's capabilities, and why it refuses a prompt.
 
 Promises: capabilities are read from the objects that will answer, not from the settings; a refusal
 for length has a `param` by which it is known, whatever its words.

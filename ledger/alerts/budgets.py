@@ -1,4 +1,4 @@
-"""Budgets as the burn-rate rule sees them, and the windows that it looks at.
+"""Budgets for the burn-rate rule, and the windows that it reads.
 
 Promises: pure. A month counts as 30 days: how fast a budget burns needs its length, not its dates.
 Not covered: budgets in tokens, those of teams, tags and single keys, and those of an hour or a

@@ -1,4 +1,4 @@
-"""What the alert rules ask the ledger's table, the same on SQLite and PostgreSQL.
+"""Query the ledger's table for the alert rules, the same on SQLite and PostgreSQL.
 
 Promises: every number is grouped in the database, each query reads one span of the index on
 `created_s`, and rules that are switched off ask nothing. A window is [now - window, now), its

@@ -1,4 +1,4 @@
-"""What the seven alert rules read out of the figures of their windows.
+"""Evaluate the seven alert rules on the figures of their windows.
 
 Promises: pure; each reading is a non-negative value where more is worse, its threshold, and words
 for people. A rule that is switched off, or that has nothing to divide by, gives no reading.

@@ -1,4 +1,4 @@
-"""Alerts as a state machine: quiet, pending, firing, resolved; the same readings, the same alerts.
+"""Alerts as a state machine: quiet, pending, firing, resolved.
 
 Promises: pure; time is an input. An alert fires once its reading has reached the threshold at
 every look of `for_s`, and is resolved once it has been below `clear` times the threshold for as

@@ -1,4 +1,4 @@
-"""Where alerts stand, kept in the ledger's database between two looks and across restarts.
+"""Store alert states in the ledger's database, across restarts.
 
 Promises: `save` replaces all standings in one transaction; `load` gives what was saved last.
 In SQL and not in Redis: it lies beside the lines that the alerts are read from, so a Redis that

@@ -1,4 +1,4 @@
-"""Where self-hosting becomes cheaper than an API: the volume, exactly.
+"""Find the volume from which self-hosting is cheaper than an API.
 
 Promised: exact and monotone. Below `attempts_per_day` the API is strictly cheaper, at it both cost
 the same; a dearer API never raises it, dearer GPUs or engineering never lower it.

@@ -1,4 +1,4 @@
-"""The cost model: what a workload costs for each request, day and month.
+"""Model a workload's cost for each request, day and month.
 
 Promised: exact. Everything is a `Fraction` from the inputs to the result; nothing is rounded but
 the number of replicas, which are whole. A month is 30 days.

@@ -1,4 +1,4 @@
-"""The levers that move a workload's cost: model, quantization, prompt, cache, route, batch.
+"""Change a workload's cost drivers one by one: model, quantization, prompt, cache, route, batch.
 
 Promised: pure; each lever changes one thing, and every end of it has a source: the price table, or
 an assumption that is named here.

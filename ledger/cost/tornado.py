@@ -1,4 +1,4 @@
-"""What each lever alone does to a workload's day, sorted for a tornado plot.
+"""Sort the effect of each driver on a workload's daily cost, for a tornado plot.
 
 Promised: pure; one lever moves at a time and the others stay; the widest swing is first.
 Not covered: which levers there are (`ledger.cost.sensitivity`), and levers pulled together.

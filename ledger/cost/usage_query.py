@@ -1,4 +1,4 @@
-"""What the cost model asks the ledger's table, the same on SQLite and PostgreSQL.
+"""Query the ledger's table for the cost model, the same on SQLite and PostgreSQL.
 
 Promised: sums are made in the database; `metered` streams, since a ledger does not fit in memory.
 Functions block and raise `sqlalchemy.exc.SQLAlchemyError`.

@@ -1,4 +1,4 @@
-"""The drain: from the stream into the SQL store.
+"""Drain the ledger's stream into the SQL store.
 
 Promised: a line is acked only after its commit, so a drain that is cancelled or killed at any
 moment loses nothing; it may deliver a line again, which the store's unique identity makes

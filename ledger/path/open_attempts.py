@@ -1,4 +1,4 @@
-"""Attempts that are under way, written down so that a gateway's death does not lose them.
+"""List attempts in progress, so that a gateway's death does not lose them.
 
 Promises: an attempt that lasts longer than `linger_s` is on the list until its line has been
 recorded for `hold_s`, so that the line is in the stream or in the spool before the list forgets

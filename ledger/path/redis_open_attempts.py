@@ -1,4 +1,4 @@
-"""The list of open attempts in Redis: a hash for each gateway, and all gateways' signs of life.
+"""Store open attempts in Redis: a hash for each gateway, and the gateways' leases.
 
 Promises: what a gateway listed stays until it, or a sweep after its death, takes it off; a gateway
 counts as dead when its last sign of life is older than its lease, by the clock of Redis. Nothing of

@@ -1,4 +1,4 @@
-"""The ledger's stream in Redis: appended to by every gateway, drained by a consumer group.
+"""The ledger's Redis stream: appended to by every gateway, drained by a consumer group.
 
 Promised: an appended line is read at least once, through restarts of Redis and of readers. With
 the unique identity of a line in the SQL store that makes its effect exactly once.

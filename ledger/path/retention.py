@@ -1,4 +1,4 @@
-"""Retention: lines older than the settings allow are deleted, a few at a time.
+"""Delete lines older than the settings allow, in small batches.
 
 Promised: a batch is one short transaction, and the drain gets its turn between two; a database
 that fails is tried again at the next turn. Without `keep_days` nothing here runs.

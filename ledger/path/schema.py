@@ -1,4 +1,4 @@
-"""The ledger's table as this version of the code knows it, and how a database gets there.
+"""The ledger's table in this version, and the migration of a database to it.
 
 Promised: `upgrade` brings a database of any earlier version to `VERSION` in one transaction, under
 a lock, so that processes that start at once do not collide, and loses no line. A database that is

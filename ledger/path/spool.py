@@ -1,4 +1,4 @@
-"""The spool: lines that Redis could not take, on disk until it can.
+"""Store lines that Redis could not take on disk until it can.
 
 Promised: what `append` returned for is synced, survives the death of the process, and is found by
 the next spool in the same folder. A file is read by one process at a time (its lock says so) and

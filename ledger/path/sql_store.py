@@ -1,4 +1,4 @@
-"""The ledger's lasting home: one SQL table, SQLite embedded or PostgreSQL in production.
+"""Store the ledger in one SQL table: SQLite, or PostgreSQL in production.
 
 Promised: a line is in the table once, however often it is inserted; `insert` returns after the
 commit is on disk; money is integers. Opening a database brings it to this code's version.

@@ -1,4 +1,4 @@
-"""The writer: from the request's path into the ledger's stream, without ever holding it up.
+"""Write lines from the request's path to the ledger's stream without waiting.
 
 Promised: a recorded line reaches the stream at least once. While the stream cannot be reached
 lines wait in the spool; a line leaves memory only when it is in one of the two.

@@ -1,4 +1,4 @@
-"""A self-hosted tier's bill by tenant: in proportion to the GPU-seconds each one held.
+"""Divide a self-hosted tier's bill by the GPU-seconds that each tenant used.
 
 Promised: whole micro-USD that add up to the bill exactly (largest remainder); idle time is shared
 in the same proportion, since the bill is of all paid hours. Who used nothing pays nothing.

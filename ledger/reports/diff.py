@@ -1,4 +1,4 @@
-"""What changed the cost of a successful answer between two versions or spans, by cause.
+"""Attribute the change of an answer's cost between two versions or spans to causes.
 
 Promises: pure and exact. Effects are rational numbers that sum to the difference without a
 remainder; swapping the sides negates each; a factor that did not change has none.

@@ -1,4 +1,4 @@
-"""A diff in words and as JSON: one sentence that names the causes, and each factor's two levels.
+"""Describe a diff in one sentence and as JSON.
 
 Promises: pure; the causes in the sentence are those with the largest effects, in order, each with
 its share of the difference. A share may be more than 100 % or negative, when others go against it.

@@ -1,4 +1,4 @@
-"""All lines of the ledger as a file: CSV, JSON lines or Parquet.
+"""Export all lines of the ledger as CSV, JSON lines or Parquet.
 
 Promises: every field of every line of the span, in the order they were committed, in batches that
 fit in memory. A file is whole or not there: it is written beside its name and then renamed.

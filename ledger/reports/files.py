@@ -1,4 +1,4 @@
-"""A report's rows as CSV or Parquet.
+"""Write a report's rows as CSV or Parquet.
 
 Promises: one row for each group, or the one of all requests where nothing is grouped; no total
 stands beside groups, so that a column can be summed. Columns are those of `ReportRow.as_dict`, the

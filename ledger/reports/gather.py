@@ -1,4 +1,4 @@
-"""One row for each request of a span, gathered into a temporary table that reports then group.
+"""Gather one row for each request of a span into a temporary table.
 
 Promised: the costs, tokens and savings of the rows add up to those of the span's lines, none left
 out: a line whose request has no other line in the span makes a row that is not `counted`. All

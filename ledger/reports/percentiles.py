@@ -1,4 +1,4 @@
-"""Percentiles by group, found by the database: a ledger does not fit in memory.
+"""Compute percentiles by group in the database, because a ledger does not fit in memory.
 
 Promised: the nearest rank, so that a percentile is a wait that somebody really had; the same on
 SQLite, which has no function for it, and on PostgreSQL.

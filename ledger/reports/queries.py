@@ -1,4 +1,4 @@
-"""What the ledger's reports ask the database, the same on SQLite and PostgreSQL.
+"""Query the ledger for reports, the same on SQLite and PostgreSQL.
 
 Promised: every number is grouped in the database, since a ledger does not fit in memory. Functions
 block and raise `sqlalchemy.exc.SQLAlchemyError`.

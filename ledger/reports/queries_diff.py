@@ -1,4 +1,4 @@
-"""The two sides of a diff, gathered from the database.
+"""Query the two sides of a diff.
 
 Promised: a side's cost is that of its lines to the micro-USD; both sides are of one state of the
 ledger. A request belongs to the version that its first line bears, so that an escalation to

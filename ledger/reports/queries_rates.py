@@ -1,4 +1,4 @@
-"""What the database knows of prices and savings: sums from which `reports.rates` finds prices.
+"""Query the sums from which `ledger.reports.rates` finds prices and savings.
 
 Promised: grouped in the database; the same statements on SQLite and PostgreSQL.
 """

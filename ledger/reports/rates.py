@@ -1,4 +1,4 @@
-"""What a token of each kind cost at a tier under a price version.
+"""Find the price of each kind of token at a tier under a price version.
 
 Promises: pure. A price that is known is taken as it is. Otherwise it is found from the lines, whose
 cost is linear in their tokens: the non-negative least squares fit, which gives the price back up to

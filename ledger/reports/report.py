@@ -1,4 +1,4 @@
-"""The report: what the ledger's lines of a time span add up to.
+"""Add up the ledger's lines of a time span.
 
 Promised: pure sums over figures that a store gathered; a request is one distinct request id, its
 outcome is that of its last attempt that answered the client, and attempts are counted apart.

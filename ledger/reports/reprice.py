@@ -1,4 +1,4 @@
-"""What past attempts cost by another price table, or by another day of the same one.
+"""Price past attempts by another price table, or by another day of the same one.
 
 Promised: pure and exact: each attempt is rounded as its ledger line was, and lines are not changed.
 An attempt has the price of the moment it began, as when it was recorded; `as_of_s` takes the prices

@@ -1,4 +1,4 @@
-"""Which lines a report is about: a span of time, a tenant, a tag.
+"""Select lines by a span of time, a tenant and a tag.
 
 Promises: pure; days and weeks are UTC, a span has its begin and not its end, so that adjacent spans
 share no line. What a user wrote wrongly raises `HansomError` with one sentence.

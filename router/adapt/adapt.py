@@ -1,4 +1,4 @@
-"""The shipped score, corrected by a few hundred labelled prompts of one's own domain.
+"""Correct the shipped score with a few hundred labelled prompts of one's own.
 
 Promises: numpy only and the same rows give the same correction. Two things are learned: the level,
 how right both models are on average, and the gain, how much more right the large one is. Each is a

@@ -1,4 +1,4 @@
-"""What became of prompts that were scored: labels from feedback, and what they teach the score.
+"""Store labels of scored prompts, and learn a correction of the score from them.
 
 Promises: a label holds numbers only, never a prompt's text; everything is pure. A label says
 how right one tier was; where it says nothing of the other, the shipped probability stands in, at

@@ -1,4 +1,4 @@
-"""What a small model's answer tells of its own rightness, by its text alone.
+"""Estimate from an answer's text alone whether it is right.
 
 Promises: `features` returns one finite float32 per name in `NAMES`, in that order, for any prompt
 and answer; the first `len(CHECKS)` lie in [0, 1] and are 0 for a check that the answer passes.

@@ -1,4 +1,4 @@
-"""Whether a small model's answer may stand: its text, its tokens and a second answer, in one value.
+"""Judge a small model's answer by its text, its tokens and a second answer.
 
 Promises: pure; the same arguments give the same `AnswerDoubt`; what is not at hand
 (log-probabilities, a second answer) neither raises nor lowers it. All else equal, a failed check,

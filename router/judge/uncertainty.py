@@ -1,4 +1,4 @@
-"""How sure a model was of its own tokens, from their log-probabilities.
+"""Measure a model's uncertainty of its tokens from their log-probabilities.
 
 Promises: `features` and `doubt` are finite for any list of natural log-probabilities, an empty one
 and one with -inf or nan included. Nothing here is a sum over tokens: a summed or mean log-prob

@@ -1,4 +1,4 @@
-"""Which tiers can do what a call needs, before any of them is scored.
+"""Filter the tiers that can do what a call needs, before any is scored.
 
 Promises: pure; a tier of which nothing is known can do everything. Where no tier that may answer
 can, the error says of each of them what it lacks.

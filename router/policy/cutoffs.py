@@ -1,4 +1,4 @@
-"""A policy's cut-offs: one for each tier but the first, and what moves them for one call.
+"""A policy's cut-offs, one for each tier but the first, and what moves them for a call.
 
 Promises: pure; a higher value or a fuller budget never raises a cut-off, so neither ever gets a
 cheaper tier; the order of the cut-offs is kept. One number that is spread over any number of tiers

@@ -1,4 +1,4 @@
-"""Where a call goes: a pure function of what is observed and what the operator set.
+"""Decide a call's tier: a pure function of observations and settings.
 
 Promises: the same observation and policy give the same decision; no I/O, no clock, no environment.
 A tier or model asked for by name is obeyed, and nothing stands in for it: who names a model does

@@ -1,4 +1,4 @@
-"""A promise of quality as `hansom router calibrate --out` wrote it, for the policy to keep.
+"""Read a promise of quality that `hansom router calibrate --out` wrote.
 
 Promises: only what is needed to decide is read, and a file that is none is refused with the reason.
 A call that the promise was not made for (too far from the graded prompts, or of a domain that was

@@ -1,4 +1,4 @@
-"""What a policy is made of, and what it looks at.
+"""The inputs of a routing policy, and what it observes.
 
 Every value is frozen; a policy that could not decide cannot be made. Deciding is
 `router.policy.policy`.

@@ -1,4 +1,4 @@
-"""What is being asked, taken out of a chat's messages.
+"""Extract the question from a chat's messages.
 
 Promises: `read` never raises on anything that JSON can hold; it looks at text only, and is linear
 in the length of the conversation.

@@ -1,4 +1,4 @@
-"""What moved one score: each input is replaced by the mean prompt's, and the prompt scored again.
+"""Explain a score: replace each input by the mean prompt's and score again.
 
 Promises: pure numpy, over the very functions that serve; the same prompt gives the same account.
 Effects are on `rank`, the need of the large model before it is cut at 0, so that an easy prompt is

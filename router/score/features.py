@@ -1,4 +1,4 @@
-"""The shape of a prompt as numbers: what can be counted without understanding it.
+"""Count surface features of a prompt.
 
 Promises: `surface` returns one finite float32 per name in `NAMES`, in that order, for any list of
 messages, whatever the text; the work is bounded, because a long text is read at both its ends.

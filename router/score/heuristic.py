@@ -1,4 +1,4 @@
-"""A rule of thumb for complexity: the baseline that a learned score has to beat.
+"""A rule of thumb for complexity: the baseline for the learned score.
 
 Promises: pure; in [0, 1]; needs no weights, so it can stand in when no score is at hand.
 Not covered: anything but English, and anything but the look of the text.

@@ -1,4 +1,4 @@
-"""Words that tell what kind of work a prompt asks for, in English and Chinese.
+"""Words that show which kind of work a prompt asks for, in English and Chinese.
 
 Promises: data only; every English word stands in one kind at most.
 Not covered: other languages; they are judged by their embedding and by their shape.

@@ -1,4 +1,4 @@
-"""The learned score of a prompt: how likely each model is right, from a versioned artefact.
+"""The learned score: how likely each model answers a prompt right, from versioned weights.
 
 Promises: an artefact is data only (no pickle); its weights are used only if their SHA-256 is the
 one in the manifest and their shapes fit this code; scoring is pure and takes well under 0.1 ms.

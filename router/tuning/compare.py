@@ -1,4 +1,4 @@
-"""Strategies side by side on the same rows: what each spends and how right it then is.
+"""Compare strategies on the same rows by cost and quality.
 
 Promises: every strategy is taken at its own cut-off, as it would serve; chance is taken at its
 expectation, not at one draw.

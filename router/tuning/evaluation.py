@@ -1,4 +1,4 @@
-"""A score examined on a file of graded prompts: how well it would have routed them.
+"""Evaluate a score on a file of graded prompts.
 
 Promises: every figure comes with the 95 % interval of a bootstrap over rows; rows that were
 labelled to adapt the score are not examined; the same file, seed and weights give the same result.

@@ -1,4 +1,4 @@
-"""Cut-offs that keep a promise: routed quality is at least a share of the strong model's.
+"""Find cut-offs that keep routed quality above a share of the strong model's.
 
 The strong model is the dearest tier's, of two tiers or more.
 

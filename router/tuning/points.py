@@ -1,4 +1,4 @@
-"""What a cut-off does to rows whose answers are known: how many calls go where, how right.
+"""Apply a cut-off to rows with known answers: shares of calls, quality and cost.
 
 Promises: pure numpy; every figure is exact for the rows given. A cut-off is one number, which
 `router.policy.cutoffs.spread` makes those of all tiers of; a row that is far from the others goes

@@ -1,4 +1,4 @@
-"""The card of the semantic cache's verifier: what it was made from, and what it does.
+"""Write the card of the semantic cache's verifier: its data and its measures.
 
 Promises: every figure is passed in; this module only says it. Not covered: measuring.
 """

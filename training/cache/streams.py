@@ -1,4 +1,4 @@
-"""Streams of requests as training rows for the consensus trees, and their judgement.
+"""Make training rows for the consensus trees from streams of requests.
 
 Promises: pure; a request is judged by trees that saw no request of its intent.
 Not covered: choosing a cut-off (`training.cache.train`).

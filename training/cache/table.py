@@ -1,4 +1,4 @@
-"""The rows that the semantic cache's verifier learns from, and the trees over them.
+"""Make the verifier's training rows, and fit its trees.
 
 Promises: the same rows give the same trees; a group's rows are in one fold; a prediction out of
 fold is made by trees that saw nothing of the fold.

@@ -1,4 +1,4 @@
-"""Pairs of requests made from `verifier_pairs.toml`: rewordings, respellings, and near misses.
+"""Make pairs of requests from `verifier_pairs.toml`: rewordings, respellings, near misses.
 
 Promises: the same pairs every time; a pair's group is its topic, so that a topic is never on both
 sides of a split. Not covered: what no template says; the published sets are there for that.

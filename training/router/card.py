@@ -1,4 +1,4 @@
-"""The model card: what was measured, as a page that travels with the weights.
+"""Write the router's model card: its measures, as a page beside the weights.
 
 Promises: every number on the page comes from the `Study` it is given; the words around them are
 here and nowhere else.

@@ -1,4 +1,4 @@
-"""What is asked of the score, imitated on data at hand: new subjects, few labels, other wording.
+"""Check a score on new subjects, with few labels, and with other wording.
 
 Promises: no row is judged by a model that learned from it, its source or its subject, whichever
 the question is about; everything is drawn by a fixed seed.

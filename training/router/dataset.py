@@ -1,4 +1,4 @@
-"""What the router learns from: published answers of model pairs, and prompts of our own.
+"""Load the router's training data: published answers of model pairs, and our own prompts.
 
 Promises: rows in a fixed order; equal prompts (and all prompts of one family of ours) share a fold.
 Only sources whose prompts and scores both carry a licence are read.

@@ -1,4 +1,4 @@
-"""Learns the constants of `uncertainty` and `cascade` from graded answers, and says how they do.
+"""Fit the constants of `uncertainty` and `cascade` to graded answers, and measure them.
 
     python -m bench.answers --kept ../shared/data/router/dev
     python -m training.router.fit_uncertainty bench/out/answers.jsonl

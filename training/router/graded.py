@@ -1,4 +1,4 @@
-"""Graded answers with their log-probabilities, as `bench.answers` writes them, to learn from.
+"""Read graded answers with log-probabilities, as `bench.answers` writes them.
 
 Promises: rows in the file's order, with everything that a fit of doubts reads.
 Not covered: answers that a limit of tokens broke off. They are left out: they are wrong for a

@@ -1,4 +1,4 @@
-"""Our own prompts, expanded from the families of `prompts.toml`.
+"""Expand our own prompts from the families of `prompts.toml`.
 
 Promises: the same file and seed give the same prompts; a family marked as held out never comes out
 of `own_prompts(held_out=False)`.

@@ -1,4 +1,4 @@
-"""Word problems of our own whose difficulty is graded, expanded from `stories.toml`.
+"""Expand graded word problems of our own from `stories.toml`.
 
 Promises: the same file and seed give the same problems; the label falls with the number of steps.
 Not covered: truth. The labels are what we expect by construction, no model was asked, and the

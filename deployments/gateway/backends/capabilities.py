@@ -1,4 +1,4 @@
-"""What each tier can do, as one gateway knows it: by its settings, and by its engines.
+"""Know what each tier can do, from its settings and its engines.
 
 Promises: what the settings' `capabilities` say holds; then what the replica says that was asked
 last; then what the engine's arguments let expect. A tier that has no replica keeps what its last

@@ -1,4 +1,4 @@
-"""Which replica of a tier takes a call: the one that begins its answer first, as far as is known.
+"""Pick the replica that begins its answer first, by what the gateway knows.
 
 In prompt tokens, for each replica:
 

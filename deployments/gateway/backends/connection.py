@@ -1,4 +1,4 @@
-"""One open HTTP/1.1 connection to a replica: bytes in and out, parsed by `httptools`.
+"""One open HTTP/1.1 connection to a replica, parsed by `httptools`.
 
 Promises: bytes that nobody asked for end the connection, and are never another's answer; whoever
 waits hears how it ended. Whose turn it is, and how long one waits, is

@@ -1,4 +1,4 @@
-"""HTTP/1.1 to a replica: one POST at a time on connections that stay open.
+"""Send one POST at a time over HTTP/1.1 on connections that stay open.
 
 This is the gateway's hot path and its largest single cost, so it is written for exactly what the
 gateway needs instead of taking aiohttp (docs/decisions/0007 has the figures): `httptools` parses,

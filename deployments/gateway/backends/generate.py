@@ -1,4 +1,4 @@
-"""One attempt on one replica: open it, then hand over the whole answer or relay its stream.
+"""Run one attempt on a replica: open it, then return the answer or relay its stream.
 
 Promises: until a `Reply` is returned the client has seen nothing, so the caller may try elsewhere;
 a stream that breaks later ends with an error event and never silently; leaving, at any point,

@@ -1,4 +1,4 @@
-"""The two lanes, from the caller's header to the engine's queue: interactive, and batch behind it.
+"""The two lanes, interactive and batch: places at the gateway and priority in the engine.
 
 A batch call takes what interactive ones leave. In an engine it waits behind every interactive call
 that waits, by vLLM's priority scheduling (`deployments.tier.vllm_engine`); one that runs goes on.

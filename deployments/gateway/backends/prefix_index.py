@@ -1,4 +1,4 @@
-"""Which replica has read the beginning of a prompt before: blocks of its text, hashed in a chain.
+"""Track which replica has read a prompt's beginning: hashed blocks of text, in a bounded table.
 
 An engine keeps the KV cache of what it has read, block by block, and does not compute the same
 beginning again (vLLM's automatic prefix caching). Who chooses the replica can make use of it. A

@@ -1,4 +1,4 @@
-"""Choosing a replica of a tier, and speaking HTTP to it.
+"""Choose a replica of a tier, and speak HTTP to it.
 
 Tokens do not cross a deployment handle: with direct ingress every replica has its own HTTP
 port under Serve's admission, draining and health checks, and a plain HTTP stream costs a fifth

@@ -1,4 +1,4 @@
-"""Calls that come to a tier without a replica wait here, and wake it once.
+"""Hold calls to a tier without a replica, and wake it once.
 
 How many wait, and their prompt tokens, are noted on the shelf that the scaling policy hears from
 (`autoscale.live.record_store`): the first at once, changes behind it, and a renewal every second.

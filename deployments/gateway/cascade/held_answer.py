@@ -1,4 +1,4 @@
-"""The cascade's middle: a cheaper tier's answer held back, judged, and kept or given up.
+"""Hold a cheaper tier's answer, judge it, and serve or escalate it.
 
 Promises: the client sees one answer; what judging needs and the client did not ask for
 (log-probabilities) is taken out again; the reason says what was found. Judging is pure

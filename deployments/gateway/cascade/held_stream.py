@@ -1,4 +1,4 @@
-"""A stream's first tokens held back, judged by their log-probabilities, and released or given up.
+"""Hold a stream's first tokens, judge their log-probabilities, and release or escalate it.
 
 Promises: the client sees nothing of a stream before its prefix is judged, then every event once and
 in order. Log-probabilities that it did not ask for are in no event, nor in what the cache keeps.

@@ -1,4 +1,4 @@
-"""Questions beside an answer: a second sample, a reading of it, a check, a pair of prompts.
+"""Ask a tier beside an answer: a second sample, a check of a hit, a pair of prompts.
 
 Promises: each question is one request and one ledger line of kind `classifier` or `shadow`; a
 failure or a strange answer is no opinion, never an error.

@@ -1,4 +1,4 @@
-"""A question of our own to a tier, beside the request's answer."""
+"""Send a question of our own to a tier, beside the request's answer."""
 
 from collections.abc import Mapping
 from typing import Any

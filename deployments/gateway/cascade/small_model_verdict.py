@@ -1,4 +1,4 @@
-"""The strategy `llm`: the small model says how hard a call is; a ledger line tells the cost.
+"""Strategy `llm`: ask the small model how hard a call is, and record the cost.
 
 Promises: one short, deterministic request to the cheapest tier, of one token with the log
 probabilities of its alternatives; a failure or a strange answer is no verdict, never an error; at

@@ -1,4 +1,4 @@
-"""Error budgets and served hits, as a gateway keeps them: in Redis, with a short memory of its own.
+"""Cache error budgets and served hits of Redis in a gateway.
 
 Promises: nothing raises; without Redis a domain is as one unheard of, an outcome is lost and says
 so in the log. A state is read again after `_STATE_S`, or at once when this gateway changed it.

@@ -1,4 +1,4 @@
-"""The semantic cache as the gateway sees it: who may be looked up, and what is served.
+"""The semantic cache in the gateway: which requests are looked up, and what is served.
 
 Promises: a look-up ends within its deadline, and whatever goes wrong is a miss with a named reason
 in the metrics. With `cache.verify` a model is asked about what the trees refuse

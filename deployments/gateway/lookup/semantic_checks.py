@@ -1,4 +1,4 @@
-"""What follows a semantic hit: remembering it, checking it by sample, and its error budget.
+"""Follow up semantic hits: store entries, check hits by sample, update the error budget.
 
 Promises:
 - A checked hit is generated again beside the request and compared; the outcome is counted against

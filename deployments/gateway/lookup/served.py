@@ -1,4 +1,4 @@
-"""What is remembered of a semantic hit, and where its outcomes are counted.
+"""The record of a served semantic hit, and the port that counts its outcomes.
 
 Not covered: how it is stored (`deployments.gateway.lookup.error_budgets`), and what is done with it
 (`deployments.gateway.lookup.semantic`).

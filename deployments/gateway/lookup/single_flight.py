@@ -1,4 +1,4 @@
-"""A call whose answer others may want at the same moment: one generation for all of them.
+"""Share one generation among calls that want the same answer at the same time.
 
 Promises: callers of one exact key get one generation's answer, each in the form that it asked for
 and from its start; the generation's own ledger lines are as without sharing, so that they add up

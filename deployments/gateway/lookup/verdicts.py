@@ -1,4 +1,4 @@
-"""Asks the dearest tier whether a stored answer serves a prompt that the trees refused.
+"""Ask the dearest tier whether a stored answer serves a prompt that the trees refused.
 
 Promises:
 - A question is one prefill, one token and one ledger line of kind `classifier`. A failure, a late

@@ -1,4 +1,4 @@
-"""Which requests are traced, and sending their spans to an OpenTelemetry collector.
+"""Choose the requests to trace, and send their spans to an OpenTelemetry collector.
 
 Promises: a span is queued in memory and sent by a thread, so that no request waits for a collector;
 the queue is bounded; what is dropped, or could not be sent, is counted

@@ -1,5 +1,4 @@
-"""A request's trace as OpenTelemetry spans: `request` around `admit`, `lookup`, `route`, `generate`
-and `settle`.
+"""Record a request as OpenTelemetry spans: `request` around `admit`, `lookup`, `route`, `generate`.
 
 Promises: attribute names are those of OpenTelemetry's semantic conventions where they have one
 (GenAI: `gen_ai.*`), else `hansom.*`; no attribute has a word of a prompt or an answer. Ending never

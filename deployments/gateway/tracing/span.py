@@ -1,4 +1,4 @@
-"""A span, as light as a request path wants it: the SDK sees it only when it has ended.
+"""A light span for the request path; the SDK sees it only when it has ended.
 
 Promises: what is noted or ended after the end changes nothing, so that the thread which sends a
 span never sees it change. The SDK's own spans take four locks and a checked copy of every

@@ -1,4 +1,4 @@
-"""One request that a simulated engine plays, in vLLM's OpenAI protocol.
+"""Play one request of a simulated engine in vLLM's OpenAI protocol.
 
 As in vLLM, the usage at the end has each prompt once and the output of all choices, and the running
 usage of an event is that of the event's choice alone.

@@ -1,4 +1,4 @@
-"""Where requests wait for a simulated engine: vLLM's priority scheduling, for places of one kind.
+"""Queue requests for a simulated engine by vLLM's priority scheduling.
 
 Promises: who waits comes by priority, a lower one first, then by arrival; a place that is given to
 one that has left is given to the next.
