@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PrivateAttr, model_validator
 
+from core import cpu
 from core.capability import Capabilities, CapabilitySettings
 from core.errors import SettingsError
 from core.files.shipped import LocatedPath, shipped
@@ -31,6 +32,9 @@ from core.settings.yaml_file import checked
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$"
 
 Quantization = Literal["none", "w8a8", "bitsandbytes_nf4", "awq", "gptq", "fp8"]
+AUTO_FORMAT = "auto"
+FLOAT32_MEMORY_GIB = 20.0
+"""Main memory from which `auto` may take float32 weights of both models of the laptop."""
 
 
 class PathSource(Frozen):
@@ -139,6 +143,20 @@ class Tier(Frozen):
         if isinstance(given, dict) and given.get("price") is None and "model" in given:
             return {**given, "price": {"table": given["model"]}}
         return given
+
+    @model_validator(mode="before")
+    @classmethod
+    def _format_of_this_cpu(cls, given: Any) -> Any:
+        """Replace the quantization `auto` by the format that is faster on this machine's CPU."""
+        if not isinstance(given, dict) or given.get("quantization") != AUTO_FORMAT:
+            return given
+        if cpu.int8_flags() or cpu.memory_gib() < FLOAT32_MEMORY_GIB:
+            return {**given, "quantization": "w8a8"}
+        engine = given.get("engine")
+        if not isinstance(engine, dict):
+            return {**given, "quantization": "none"}
+        args = {**(engine.get("args") or {}), "dtype": "float32"}
+        return {**given, "quantization": "none", "engine": {**engine, "args": args}}
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from cli import doctor_cpu
+from core import cpu
 from core.settings.load import load
 from deployments.machine import environment
 
@@ -20,21 +21,12 @@ def test_a_library_that_vllm_lacks_is_told_with_its_package(monkeypatch):
     assert "libnone.so.1" in check.found and "libnuma1" in check.advice
 
 
-@pytest.mark.parametrize(
-    ("flags", "ok"),
-    [("fpu avx512_vnni", True), ("avx_vnni", True), ("avx2 f16c", None), ("", None)],
-)
-def test_int8_on_a_cpu_without_its_instructions_is_told(tmp_path, monkeypatch, flags, ok):
-    info = tmp_path / "cpuinfo"
-    info.write_text(f"processor\t: 0\nflags\t\t: {flags}\nprocessor\t: 1\n")
-    monkeypatch.setattr(doctor_cpu, "CPU_INFO", info)
-    check = doctor_cpu.check_cpu_instructions(LAPTOP)
+@pytest.mark.parametrize(("flags", "ok"), [({"avx512_vnni"}, True), (set(), None)])
+def test_int8_on_a_cpu_without_its_instructions_is_told(monkeypatch, flags, ok):
+    monkeypatch.setattr(cpu, "int8_flags", lambda: frozenset(flags))
+    tiers = [tier.model_copy(update={"quantization": "w8a8"}) for tier in LAPTOP.tiers]
+    check = doctor_cpu.check_cpu_instructions(LAPTOP.model_copy(update={"tiers": tuple(tiers)}))
     assert check.ok is ok
     assert ok or ("small, large" in check.found and check.advice)
     assert doctor_cpu.check_cpu_instructions(GPU).ok is True
     assert doctor_cpu.check_cpu_instructions(SIMULATED).ok is True
-
-
-def test_a_system_that_does_not_tell_its_cpu_warns(tmp_path, monkeypatch):
-    monkeypatch.setattr(doctor_cpu, "CPU_INFO", tmp_path / "none")
-    assert doctor_cpu.check_cpu_instructions(LAPTOP).ok is None

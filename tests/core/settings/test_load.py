@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
+from core import cpu
 from core.errors import SettingsError
-from core.settings.load import load
+from core.settings.load import Tier, VllmEngine, load
 
 ROOT = Path(__file__).parents[3]
 GOOD: dict[str, Any] = {
@@ -190,3 +191,43 @@ def test_a_tier_is_found_by_its_name_only(tmp_path: Path) -> None:
     assert settings.tier("small").model == "small-model"
     with pytest.raises(KeyError):
         settings.tier("small-model")
+
+
+def _tier_of(quantization: str, **args: object) -> Tier:
+    return Tier.model_validate(
+        {
+            "name": "small",
+            "model": "m",
+            "source": {"kind": "path", "path": "m"},
+            "quantization": quantization,
+            "engine": {"kind": "vllm", "args": {"dtype": "bfloat16", **args}},
+            "price": {"input_usd_per_million_tokens": "1", "output_usd_per_million_tokens": "1"},
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "memory_gib", "quantization", "dtype"),
+    [
+        ({"avx512_vnni"}, 64, "w8a8", "bfloat16"),
+        ({"avx512_vnni"}, 8, "w8a8", "bfloat16"),
+        (set(), 8, "w8a8", "bfloat16"),
+        (set(), 64, "none", "float32"),
+    ],
+)
+def test_auto_takes_the_format_that_is_faster_on_this_cpu(
+    monkeypatch, flags, memory_gib, quantization, dtype
+):
+    monkeypatch.setattr(cpu, "int8_flags", lambda: frozenset(flags))
+    monkeypatch.setattr(cpu, "memory_gib", lambda: memory_gib)
+    tier = _tier_of("auto", max_model_len=4096)
+    assert isinstance(tier.engine, VllmEngine)
+    assert (tier.quantization, tier.engine.args["dtype"]) == (quantization, dtype)
+    assert tier.engine.args["max_model_len"] == 4096
+    again = Tier.model_validate(tier.model_dump())
+    assert (again.quantization, again.engine) == (tier.quantization, tier.engine)
+
+
+def test_a_format_that_is_named_is_obeyed(monkeypatch):
+    monkeypatch.setattr(cpu, "int8_flags", lambda: frozenset())
+    assert _tier_of("w8a8").quantization == "w8a8"
